@@ -1,0 +1,1 @@
+"""The scripts of hearjax; run them as `python -m experiments.NAME --help`."""

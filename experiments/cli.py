@@ -1,0 +1,41 @@
+"""What all scripts share: the common flags, and how a user's mistake is told."""
+
+import os
+import sys
+from collections.abc import Callable
+
+from absl import app, flags
+
+flags.DEFINE_bool('debug', False, 'Show the full traceback of an error instead of one sentence.')
+
+
+def define_survey_flag(default: str | None = None) -> None:
+  flags.DEFINE_string('survey', default, 'Folder of the survey archive.')
+
+
+def define_workdir_flag(default: str | None = None) -> None:
+  flags.DEFINE_string('workdir', default, 'Work directory: what a run writes and later scripts read.')
+
+
+def define_seed_flag() -> None:
+  flags.DEFINE_integer('seed', 0, 'The one random key of the run, a non-negative integer.', lower_bound=0)
+
+
+def run(main: Callable[[], None]) -> None:
+  """Parses the flags and runs `main`; a user's mistake becomes one line and exit status 1."""
+
+  def guarded(argv: list[str]) -> None:
+    if len(argv) > 1:
+      sys.exit(f'error: unexpected argument {argv[1]!r}; flags are written --name=value (see --help).')
+    try:
+      main()
+    except (ValueError, TypeError, OSError) as error:
+      if flags.FLAGS.debug:
+        raise
+      sys.exit(f'error: {" ".join(str(error).split())}')
+    except KeyboardInterrupt:
+      sys.exit('interrupted; run the same command again to go on.')
+    except BrokenPipeError:
+      os._exit(1)
+
+  app.run(guarded)

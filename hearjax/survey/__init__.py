@@ -1,0 +1,1 @@
+"""Where magnetograms come from: the survey archive and what fills it."""
