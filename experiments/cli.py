@@ -7,6 +7,7 @@ from collections.abc import Callable
 from absl import app, flags
 
 flags.DEFINE_bool('debug', False, 'Show the full traceback of an error instead of one sentence.')
+flags.disclaim_key_flags()  # The flags below belong to the script that asks for them, so that its --help lists them.
 
 
 def define_survey_flag(default: str | None = None) -> None:
@@ -29,7 +30,7 @@ def run(main: Callable[[], None]) -> None:
       sys.exit(f'error: unexpected argument {argv[1]!r}; flags are written --name=value (see --help).')
     try:
       main()
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, FloatingPointError) as error:
       if flags.FLAGS.debug:
         raise
       sys.exit(f'error: {" ".join(str(error).split())}')

@@ -5,46 +5,27 @@ reaches a network or a discriminant analysis passes through `read_survey`, which
 behind it can trust what it gets.
 """
 
+import contextlib
 import errno
 import os
 import pathlib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from astropy import units as u
 from astropy.io import fits
 from astropy.table import Table
-from astropy.time import Time
+from astropy.utils.exceptions import AstropyUserWarning
 
 import hearjax
-from hearjax.survey.survey import Survey, index_names
+from hearjax.survey.index import build_survey, check_pairs, check_rows, region_file, survey_table
+from hearjax.survey.survey import Survey
 
 FORMAT_VERSION = 1
 INDEX_NAME = 'survey.ecsv'
 SOLAR_RADIUS_MM = 695.7  # IAU 2015 Resolution B3, nominal solar radius.
-
-# Column name -> (unit, type) of the numbers that a magnetogram carries. `mjd` is written as the ISO string `time_mid`.
-NUMBERS = {
-  'label': (None, np.int32),
-  'interval': (None, np.int32),
-  'noaa': (None, np.int32),
-  'n_frames': (None, np.int32),
-  'quality': (None, np.int32),
-  'hours': (u.hour, np.float32),
-  'hours_start': (u.hour, np.float32),
-  'hours_end': (u.hour, np.float32),
-  'latitude': (u.deg, np.float32),
-  'longitude': (u.deg, np.float32),
-  'cmd': (u.deg, np.float32),
-  'mu': (None, np.float32),
-  'missing': (None, np.float32),
-}
-STRINGS = ('region_id', 'pair_id', 'kind', 'time_mid', 'file')
-COLUMNS = (*STRINGS, *NUMBERS, 'plane')
-KIND_OF_LABEL = {1: 'EAR', 0: 'CR'}
-GAUSS_UNITS = ('gauss', 'g', 'mx/cm^2', 'mx/cm2', 'mx cm-2', 'mx cm**-2', 'mx / cm2')
+GAUSS_UNITS = ('gauss', 'g', 'mx/cm^2', 'mx/cm2', 'mx/cm**2', 'mx cm-2', 'mx cm^-2', 'mx cm**-2', 'mx / cm2')
 
 
 # --- Writing ----------------------------------------------------------------------------------------------------
@@ -62,34 +43,16 @@ def write_whole(path: pathlib.Path, write: Callable[[pathlib.Path], None]) -> No
     write(temporary)
     os.replace(temporary, path)
   except OSError as error:
-    reason = 'the disk is full' if error.errno == errno.ENOSPC else error.strerror or str(error)
+    reason = 'the disk is full' if _is_disk_full(error) else error.strerror or str(error)
     raise OSError(f'Cannot write {path}: {reason}; nothing was left half written.') from error
   finally:
-    temporary.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # The folder itself may be what is wrong.
+      temporary.unlink(missing_ok=True)
 
 
-def region_file(region_id: str) -> str:
-  """Returns the path of a region's file relative to the archive's root."""
-  return f'regions/{region_id}.fits'
-
-
-def survey_table(survey: Survey) -> Table:
-  """Returns the index of an archive: one row per magnetogram, sorted by region and interval.
-
-  `plane` counts within a region in the order of the rows.
-  """
-  table = Table()
-  table['region_id'] = survey.region_names()
-  table['pair_id'] = survey.pair_names()
-  table['kind'] = [KIND_OF_LABEL[int(label)] for label in survey.label]
-  table['time_mid'] = Time(np.asarray(survey.mjd, np.float64), format='mjd', scale='utc').isot
-  table['file'] = [region_file(name) for name in table['region_id']]
-  for name, (unit, dtype) in NUMBERS.items():
-    table[name] = np.asarray(getattr(survey, name), dtype)
-    table[name].unit = unit
-  region = np.asarray(survey.region)
-  table['plane'] = np.array([np.sum(region[:row] == region[row]) for row in range(len(region))], np.int32)
-  return table[list(COLUMNS)]
+def _is_disk_full(error: BaseException | None) -> bool:
+  # astropy.io.fits raises its own OSError, without the number, from the one of the system.
+  return error is not None and (getattr(error, 'errno', None) == errno.ENOSPC or _is_disk_full(error.__context__))
 
 
 def region_header(survey: Survey) -> fits.Header:
@@ -105,15 +68,18 @@ def region_header(survey: Survey) -> fits.Header:
   header['CRVAL1'], header['CRVAL2'] = float(survey.longitude[0]), float(survey.latitude[0])
   header['CTYPE3'], header['CRPIX3'], header['CRVAL3'], header['CDELT3'] = 'INTERVAL', 1, 0, 1
   header['RSUN_REF'] = (SOLAR_RADIUS_MM * 1e6, '[m]')
+  header['PIXSCALE'] = (float(survey.pixel_scale_mm), '[Mm] side of a pixel')
+  header['SOURCE'] = survey.source
   return header
 
 
-def write_region(root: str | os.PathLike, survey: Survey) -> None:
+def write_region(root: str | os.PathLike, survey: Survey, stamp: str = '') -> None:
   """Writes the file of one region into an archive.
 
   Args:
     root: Folder of the archive.
     survey: Magnetograms of a single region, in the order of their planes.
+    stamp: Keyword STAMP of the primary header, by which a program that was interrupted knows its own work again.
 
   Raises:
     OSError: The file cannot be written.
@@ -123,7 +89,9 @@ def write_region(root: str | os.PathLike, survey: Survey) -> None:
   image = fits.ImageHDU(np.asarray(survey.field, np.float32), header, name='MAGNETOGRAM')
   table = fits.table_to_hdu(rows)
   table.name = 'INTERVALS'
-  hdus = fits.HDUList([fits.PrimaryHDU(), image, table])
+  primary = fits.PrimaryHDU()
+  primary.header['STAMP'] = (stamp, 'what it was made from')
+  hdus = fits.HDUList([primary, image, table])
   path = pathlib.Path(root) / rows['file'][0]
   write_whole(path, lambda temporary: hdus.writeto(temporary, checksum=True))
 
@@ -137,12 +105,14 @@ def write_survey(root: str | os.PathLike, survey: Survey, meta: dict[str, Any] |
     meta: Further keys of the index (seed, query, world, …).
 
   Raises:
-    ValueError: The survey is empty.
+    ValueError: The survey is empty, or a region_id cannot name a file.
     OSError: A file cannot be written, or the folder already holds an archive.
   """
   if not len(survey):
     raise ValueError('The survey is empty: there is nothing to write.')
   check_unused(root)
+  for name in survey.region_ids:
+    region_file(name)
   survey = survey.select(np.lexsort((np.asarray(survey.interval), survey.region_names())))
   region = np.asarray(survey.region)
   starts = np.flatnonzero(np.diff(region, prepend=-1))
@@ -198,22 +168,9 @@ def read_survey(root: str | os.PathLike, intervals: Sequence[int] | None = None,
       raise ValueError(f'{root} has no magnetogram of the intervals {list(intervals)}; it has {there}.')
     table = table[kept]
   field = _read_fields(root, table)
-  missing = np.mean(~np.isfinite(field), axis=(1, 2), dtype=np.float32)
-  _check_missing(table, missing, max_missing)
-  region_ids, region = index_names(table['region_id'])
-  pair_ids, pair = index_names(table['pair_id'])
-  numbers = {name: np.asarray(table[name], dtype) for name, (_, dtype) in NUMBERS.items()}
-  return Survey(
-    field=field,
-    **(numbers | {'missing': missing}),
-    mjd=_read_times(root, table),
-    region=region,
-    pair=pair,
-    region_ids=region_ids,
-    pair_ids=pair_ids,
-    pixel_scale_mm=float(table.meta['pixel_scale_mm']),
-    source=str(table.meta['source']),
-  )
+  survey = build_survey(table, field, float(table.meta['pixel_scale_mm']), str(table.meta['source']))
+  _check_missing(survey, max_missing)
+  return survey
 
 
 def read_index(root: pathlib.Path) -> Table:
@@ -230,11 +187,6 @@ def read_index(root: pathlib.Path) -> Table:
     table = Table.read(path, format='ascii.ecsv')
   except Exception as error:  # The ECSV reader raises many types; all mean the same to the user.
     raise ValueError(f'{path} cannot be read as ECSV ({error}); write it again.') from error
-  absent = [name for name in COLUMNS if name not in table.colnames]
-  if absent:
-    raise ValueError(
-      f'{path} lacks the columns {", ".join(absent)}; a survey archive needs all of {", ".join(COLUMNS)}.'
-    )
   absent = [key for key in ('format_version', 'pixel_scale_mm', 'source') if key not in table.meta]
   if absent:
     raise ValueError(f'{path} lacks the meta keys {", ".join(absent)}.')
@@ -245,78 +197,83 @@ def read_index(root: pathlib.Path) -> Table:
   scale = table.meta['pixel_scale_mm']
   if not (isinstance(scale, (int, float)) and np.isfinite(scale) and scale > 0):
     raise ValueError(f'{path} gives pixel_scale_mm = {scale!r}; a positive number of Mm per pixel is needed.')
-  if not len(table):
-    raise ValueError(f'{path} has no rows: the survey is empty.')
-  _convert_units(path, table)
-  _check_rows(path, table)
+  table = check_rows(str(path), table)
+  check_pairs(str(path), table)
   return table
 
 
-def _convert_units(path: pathlib.Path, table: Table) -> None:
-  for name, (unit, dtype) in NUMBERS.items():
-    column = table[name]
-    if np.ma.is_masked(column) or column.dtype.kind not in 'iufb' or not np.all(np.isfinite(column)):
-      raise ValueError(f'Column {name} of {path} has entries that are not finite numbers.')
-    try:
-      values = (column.quantity.to_value(unit) if unit else column.quantity.to_value('')) if column.unit else column
-    except u.UnitConversionError as error:
-      raise ValueError(f'Column {name} of {path} is in {column.unit}; {unit or "a pure number"} is needed.') from error
-    table.replace_column(name, np.asarray(values, dtype))
+def read_region(path: pathlib.Path) -> Survey:
+  """Reads one region file that hearjax wrote, without the index: rows from INTERVALS, maps from MAGNETOGRAM.
+
+  Raises:
+    ValueError: The file is damaged, or its rows and maps do not belong together.
+  """
+  maps, header = read_region_maps(path)
+  if 'PIXSCALE' not in header or 'SOURCE' not in header:
+    raise ValueError(f'{path} does not stand alone: its image lacks the keywords PIXSCALE and SOURCE.')
+  with told_as_damage(path), open(path, 'rb') as file, fits.open(file, checksum=True) as hdus:
+    table = Table.read(hdus['INTERVALS']) if 'INTERVALS' in hdus else None
+  if table is None:
+    raise ValueError(f'{path} does not stand alone: it has no table extension INTERVALS.')
+  table = check_rows(str(path), table)
+  planes = np.asarray(table['plane'])
+  if len(set(table['region_id'])) > 1 or planes.min() < 0 or planes.max() >= len(maps):
+    raise ValueError(f'{path}: INTERVALS must describe the {len(maps)} planes of one region.')
+  return build_survey(table, maps[planes], float(header['PIXSCALE']), str(header['SOURCE']))
 
 
-def _check_rows(path: pathlib.Path, table: Table) -> None:
-  kinds = np.asarray(table['kind'], str)
-  expected = np.where(np.asarray(table['label']) == 1, 'EAR', 'CR')
-  wrong = np.flatnonzero(~np.isin(table['label'], (0, 1)) | (kinds != expected))
-  if wrong.size:
-    row = table[int(wrong[0])]
-    raise ValueError(
-      f'{path}: region {row["region_id"]} has label {row["label"]} and kind {row["kind"]!r}; '
-      'label 1 goes with kind EAR, label 0 with CR.'
-    )
-  keys = list(zip(table['region_id'], table['interval'], strict=True))
-  if len(set(keys)) < len(keys):
-    twice = next(key for key in keys if keys.count(key) > 1)
-    raise ValueError(f'{path}: region {twice[0]} has interval {twice[1]} twice.')
-  labels_of_pair: dict[str, dict[str, int]] = {}
-  pair_of_region: dict[str, str] = {}
-  for row in table['region_id', 'pair_id', 'label']:
-    region, pair, label = (str(row['region_id']), str(row['pair_id']), int(row['label']))
-    labels_of_pair.setdefault(pair, {}).setdefault(region, label)
-    if labels_of_pair[pair][region] != label:
-      raise ValueError(f'{path}: region {region} has both labels.')
-    if pair_of_region.setdefault(region, pair) != pair:
-      raise ValueError(f'{path}: region {region} is in two pairs, {pair_of_region[region]} and {pair}.')
-  for pair, labels in labels_of_pair.items():
-    if sorted(labels.values()) != [0, 1]:
-      found = ', '.join(f'{region} ({KIND_OF_LABEL[label]})' for region, label in labels.items())
-      raise ValueError(f'{path}: pair {pair} must be one EAR and one CR; it holds {found}.')
+def read_region_maps(path: pathlib.Path) -> tuple[np.ndarray, fits.Header]:
+  """Reads `[plane, y, x]` field [G] of a region file and its header; verifies checksums and unit.
+
+  Raises:
+    ValueError: The file is truncated or damaged, has no such image, or is not in gauss.
+  """
+  with told_as_damage(path), open(path, 'rb') as file, fits.open(file, checksum=True) as hdus:
+    image = next((hdu for hdu in hdus if hdu.name == 'MAGNETOGRAM'), None)
+    maps, header = (None, None) if image is None else (image.data, image.header)
+  if image is None:
+    raise ValueError(f'{path} has no image extension MAGNETOGRAM.')
+  if maps is None or maps.ndim != 3:
+    raise ValueError(f'{path}: MAGNETOGRAM must have the axes [plane, y, x], got shape {getattr(maps, "shape", None)}.')
+  if not is_gauss(header):
+    raise ValueError(f'{path} has BUNIT {header.get("BUNIT")!r}; the field must be in Gauss.')
+  return maps.astype(np.float32), header
 
 
-def _check_missing(table: Table, missing: np.ndarray, max_missing: float) -> None:
-  over = np.flatnonzero(missing > max_missing)
-  if over.size:
-    worst = table[int(np.argmax(missing))]
-    raise ValueError(
-      f'{over.size} of {len(table)} magnetograms have more than {max_missing:.0%} missing pixels, the worst '
-      f'{missing.max():.0%} ({worst["region_id"]}, interval {worst["interval"]}); leave such regions out of the '
-      'archive or raise the limit.'
-    )
-
-
-def _read_times(root: pathlib.Path, table: Table) -> np.ndarray:
+@contextlib.contextmanager
+def told_as_damage(path: pathlib.Path) -> Iterator[None]:
+  """Turns what astropy raises or warns of where a file is damaged, which is of many types, into a ValueError."""
   try:
-    return Time(np.asarray(table['time_mid'], str), format='isot', scale='utc').mjd
-  except ValueError as error:
-    raise ValueError(f'Column time_mid of {root / INDEX_NAME} is not ISO time ({error}).') from error
+    with warnings.catch_warnings():
+      warnings.simplefilter('error', AstropyUserWarning)  # Truncation and wrong checksums are only warned of.
+      yield
+  except (FileNotFoundError, PermissionError):
+    raise
+  except Exception as error:
+    raise ValueError(f'{path} is truncated or damaged: {error}') from error
+
+
+def is_gauss(header: fits.Header) -> bool:
+  """Returns whether BUNIT is one of the spellings of gauss (1 G = 1 Mx/cm^2)."""
+  return str(header.get('BUNIT', '')).strip().lower() in GAUSS_UNITS
+
+
+def _check_missing(survey: Survey, max_missing: float) -> None:
+  over = np.sum(survey.missing > max_missing)
+  if over:
+    worst = int(np.argmax(survey.missing))
+    raise ValueError(
+      f'{over} of {len(survey)} magnetograms have more than {max_missing:.0%} missing pixels, the worst '
+      f'{survey.missing[worst]:.0%} ({survey.region_names()[worst]}, interval {survey.interval[worst]}); '
+      'leave such regions out of the archive or raise the limit.'
+    )
 
 
 def _read_fields(root: pathlib.Path, table: Table) -> np.ndarray:
-  files = np.asarray(table['file'], str)
-  planes = np.asarray(table['plane'])
+  files, planes = np.asarray(table['file']), np.asarray(table['plane'])
   field = None
-  for name in dict.fromkeys(files):
-    maps = read_region_maps(_inside(root, name))
+  for name in dict.fromkeys(files.tolist()):
+    maps, _ = read_region_maps(_inside(root, name))
     if field is None:
       field = np.empty((len(table), *maps.shape[1:]), np.float32)
     if maps.shape[1:] != field.shape[1:]:
@@ -339,25 +296,3 @@ def _inside(root: pathlib.Path, name: str) -> pathlib.Path:
   if not path.is_file():
     raise FileNotFoundError(f'{root / INDEX_NAME} names the file {name!r}, which is not there.')
   return path
-
-
-def read_region_maps(path: pathlib.Path) -> np.ndarray:
-  """Reads `[plane, y, x]` field [G] of a region file and verifies its checksums and unit.
-
-  Raises:
-    ValueError: The file is truncated or damaged, has no such image, or is not in gauss.
-  """
-  try:
-    with warnings.catch_warnings():
-      warnings.simplefilter('error')
-      with fits.open(path, checksum=True, memmap=False) as hdus:
-        maps, header = hdus['MAGNETOGRAM'].data, hdus['MAGNETOGRAM'].header
-  except KeyError as error:
-    raise ValueError(f'{path} has no image extension MAGNETOGRAM.') from error
-  except Exception as error:  # Truncation, checksum and header damage come as many types.
-    raise ValueError(f'{path} is damaged: {error}') from error
-  if maps is None or maps.ndim != 3:
-    raise ValueError(f'{path}: MAGNETOGRAM must have the axes [plane, y, x], got shape {getattr(maps, "shape", None)}.')
-  if str(header.get('BUNIT', '')).strip().lower() not in GAUSS_UNITS:
-    raise ValueError(f'{path} has BUNIT {header.get("BUNIT")!r}; the field must be in Gauss.')
-  return maps.astype(np.float32)

@@ -108,11 +108,24 @@ def concatenate(surveys: Sequence[Survey]) -> Survey:
 
 
 def checksum(survey: Survey) -> str:
-  """Returns a SHA-256 of the content: the same for the same magnetograms, however they are stored."""
-  digest = hashlib.sha256()
-  digest.update(repr((survey.region_ids, survey.pair_ids, round(survey.pixel_scale_mm, 6))).encode())
-  for leaf in jax.tree.leaves(survey):
-    array = np.ascontiguousarray(leaf)
-    digest.update(repr((array.dtype.kind, array.shape)).encode())
-    digest.update(array)
+  """Returns a SHA-256 of the content: the same for the same magnetograms, however they are stored or sorted.
+
+  Numbers count with the 32 bits that a device holds, so that a survey on a device has the checksum of the one on the
+  host; every NaN counts as the same.
+  """
+  names = survey.region_names()
+  order = np.lexsort((np.asarray(survey.interval), names))
+  digest = hashlib.sha256(repr(round(survey.pixel_scale_mm, 6)).encode())
+  digest.update(repr(list(zip(names[order].tolist(), survey.pair_names()[order].tolist(), strict=True))).encode())
+  for leaf in jax.tree.leaves(survey.replace(region=None, pair=None)):
+    array = np.asarray(leaf)
+    digest.update(repr(array.shape).encode())
+    for row in order:
+      digest.update(_canonical(array[row]).tobytes())
   return digest.hexdigest()
+
+
+def _canonical(values: np.ndarray) -> np.ndarray:
+  if values.dtype.kind in 'iu':
+    return values.astype(np.int32)
+  return np.where(np.isnan(values), np.float32(np.nan), values.astype(np.float32))

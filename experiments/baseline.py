@@ -1,0 +1,48 @@
+"""Cross-validates discriminant analyses of magnetogram features: what the network is measured against."""
+
+import pathlib
+
+from absl import flags
+
+from experiments import cli
+from hearjax import baselines, folds
+from hearjax.features import feature_table
+from hearjax.predictions import write_predictions
+from hearjax.survey.archive import read_survey
+
+FLAGS = flags.FLAGS
+DEFAULT = baselines.DiscriminantSettings()
+
+cli.define_survey_flag()
+cli.define_workdir_flag()
+cli.define_seed_flag()
+flags.DEFINE_integer('folds', 10, 'Folds of the cross-validation, by pair; those of the work directory if it has some.')
+flags.DEFINE_list('models', list(baselines.MODELS), f'Which analyses, of {", ".join(baselines.MODELS)}.')
+flags.DEFINE_list('features', list(DEFAULT.features), 'Features of the multi-variable analyses.')
+flags.DEFINE_bool('logarithm', DEFAULT.logarithm, 'Take log10 of features with a long tail.')
+flags.DEFINE_float('max_missing', 0.2, 'Largest fraction of missing pixels that a magnetogram may have.')
+flags.DEFINE_bool('overwrite', False, 'Replace the predictions of an earlier run.')
+flags.mark_flags_as_required(['survey', 'workdir'])
+
+
+def main() -> None:
+  settings = baselines.DiscriminantSettings(features=tuple(FLAGS.features), logarithm=FLAGS.logarithm)
+  directory = pathlib.Path(FLAGS.workdir)
+  paths = {model: directory / 'predictions' / f'{model}.ecsv' for model in FLAGS.models}
+  for model, path in paths.items():
+    baselines.feature_names(model, settings)
+    if path.exists() and not FLAGS.overwrite:
+      raise FileExistsError(f'{path} is there already; name another work directory, or replace it with --overwrite.')
+  survey = read_survey(FLAGS.survey, max_missing=FLAGS.max_missing)
+  if not FLAGS['folds'].present and (directory / 'splits.json').exists():
+    splits = folds.read_splits(directory / 'splits.json', survey)
+  else:
+    splits = folds.obtain_splits(directory / 'splits.json', survey, FLAGS.folds, FLAGS.seed)
+  features = feature_table(survey.field, survey.pixel_scale_mm)
+  for model, path in paths.items():
+    write_predictions(path, baselines.cross_validate(survey, splits, model, settings, features))
+    print(f'{model}: predictions are in {path}.')
+
+
+if __name__ == '__main__':
+  cli.run(main)

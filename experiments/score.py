@@ -1,0 +1,147 @@
+"""Scores FITS magnetograms with the trained members of a work directory: a table of probabilities, and pictures.
+
+python -m experiments.score --workdir=work --fits=hmi.M_720s.fits --out=scores
+"""
+
+import functools
+import glob
+import os
+import pathlib
+import sys
+
+import numpy as np
+from absl import flags
+from astropy.table import Table, vstack
+
+from experiments import cli
+from hearjax import ensemble
+from hearjax.report.score_plots import plot_scores
+from hearjax.scoring import score_patches
+from hearjax.survey.archive import write_whole
+from hearjax.survey.hmi import postel_patch, read_magnetogram
+from hearjax.survey.tiling import tile_centres
+
+cli.define_workdir_flag()
+flags.DEFINE_multi_string('fits', None, 'FITS magnetogram, or a quoted pattern such as "*.fits"; may be repeated.')
+flags.DEFINE_float('longitude', None, 'Carrington longitude of the one patch to score [deg]; tiles without it.')
+flags.DEFINE_float('latitude', None, 'Heliographic latitude of the one patch to score [deg].', -90.0, 90.0)
+flags.DEFINE_float('min_coverage', 0.5, 'Least fraction of a tile that must be observed.', 0.0, 1.0)
+flags.DEFINE_float('max_angle', 75.0, 'Heliocentric angle beyond which the field counts as missing [deg].', 1.0, 90.0)
+flags.DEFINE_string('out', None, 'Folder for scores.ecsv and one picture per file.')
+flags.DEFINE_bool('overwrite', False, 'Replace what an earlier run left in --out.')
+flags.mark_flags_as_required(['workdir', 'fits', 'out'])
+FLAGS = flags.FLAGS
+
+TABLE_NAME = 'scores.ecsv'
+SHOWN = ('file', 'longitude', 'latitude', 'cmd', 'mu', 'probability', 'probability_std', 'unsigned_flux', 'missing')
+FORMATS = {
+  'longitude': '.2f',
+  'latitude': '.2f',
+  'cmd': '.1f',
+  'mu': '.2f',
+  'probability': '.3f',
+  'probability_std': '.3f',
+  'unsigned_flux': '.2e',
+  'peak_field': '.0f',
+  'missing': '.2f',
+}
+
+
+def main() -> None:
+  if (FLAGS.longitude is None) != (FLAGS.latitude is None):
+    raise ValueError('Give --longitude and --latitude together, or neither to tile the map.')
+  paths = find_files(FLAGS.fits)
+  out = pathlib.Path(FLAGS.out)
+  pictures = name_pictures(out, paths)
+  check_unused([out / TABLE_NAME, *pictures])
+  members = ensemble.load(FLAGS.workdir)
+  tables = []
+  for path, picture in zip(paths, pictures, strict=True):
+    try:
+      tables.append(score_file(members, path, picture))
+    except (ValueError, TypeError, OSError) as error:
+      print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
+  if tables:
+    table = vstack(tables, metadata_conflicts='error')
+    table.meta = {'workdir': str(FLAGS.workdir), 'domain': members.config['domain']}
+    write_whole(out / TABLE_NAME, lambda temporary: table.write(temporary, format='ascii.ecsv'))
+    print_scores(table, members.config['domain'])
+  if len(tables) < len(paths):
+    sys.exit(f'error: {len(paths) - len(tables)} of {len(paths)} files could not be scored.')
+
+
+def find_files(patterns: list[str]) -> list[pathlib.Path]:
+  """Returns the files that paths and patterns name, each once.
+
+  Raises:
+    ValueError: A pattern matches nothing.
+  """
+  paths = []
+  for pattern in patterns:
+    found = sorted(glob.glob(pattern)) if glob.has_magic(pattern) and not os.path.exists(pattern) else [pattern]
+    if not found:
+      raise ValueError(f'No file matches --fits={pattern}.')
+    paths += found
+  return [pathlib.Path(path) for path in dict.fromkeys(paths)]
+
+
+def name_pictures(out: pathlib.Path, paths: list[pathlib.Path]) -> list[pathlib.Path]:
+  """Returns where the picture of every file goes.
+
+  Raises:
+    ValueError: Two files have the same name.
+  """
+  names = [f'{path.name}.png' for path in paths]
+  twice = [name for name in names if names.count(name) > 1]
+  if twice:
+    raise ValueError(f'Two files are called {twice[0][:-4]}; score them into separate folders.')
+  return [out / name for name in names]
+
+
+def check_unused(products: list[pathlib.Path]) -> None:
+  """Raises FileExistsError where a product is there already and may not be replaced."""
+  there = next((path for path in products if path.exists()), None)
+  if there and not FLAGS.overwrite:
+    raise FileExistsError(f'{there} is there already; name another --out, or replace it with --overwrite.')
+
+
+def score_file(members: ensemble.Ensemble, path: pathlib.Path, picture: pathlib.Path) -> Table:
+  """Scores one file and writes its picture.
+
+  Raises:
+    ValueError: The file is no magnetogram, or shows nothing of the place asked for.
+    OSError: It cannot be read, or the picture cannot be written.
+  """
+  domain = members.config['domain']
+  grid = {'size': domain['size'], 'pixel_scale_mm': domain['pixel_scale_mm'], 'max_angle_deg': FLAGS.max_angle}
+  magnetogram = read_magnetogram(path)
+  if FLAGS.longitude is None:
+    centres = tile_centres(magnetogram, **grid, min_coverage=FLAGS.min_coverage)
+  else:
+    centres = [(FLAGS.longitude, FLAGS.latitude)]
+  patches = [postel_patch(magnetogram, *centre, **grid, file=path.name) for centre in centres]
+  if all(patch.missing == 1 for patch in patches):
+    raise ValueError(f'{path} shows nothing of the Sun around {centres[0]} (Carrington longitude, latitude in deg).')
+  table = score_patches(functools.partial(ensemble.logits, members), patches, domain)
+  figure = plot_scores(magnetogram, table, domain, path.name)
+  write_whole(picture, lambda temporary: figure.savefig(temporary, dpi=130))
+  return table
+
+
+def print_scores(table: Table, domain: dict) -> None:
+  shown = table[list(SHOWN)]
+  for name, text in FORMATS.items():
+    if name in SHOWN:
+      shown[name].info.format = text
+  shown['outside'] = np.where(np.asarray(table['outside']) != '', 'outside', '')
+  shown.pprint(max_lines=40, max_width=-1, align='<')
+  outside = [text for text in table['outside'] if text]
+  counts = ', '.join(f'{name} {sum(name in text for text in outside)}' for name in ('flux', 'peak', 'mu', 'missing'))
+  print(f'{len(outside)} of {len(table)} patches lie outside what the network was trained on ({counts}).')
+  if domain['source'] == 'simulated':
+    print('The network was trained on a simulated survey: the probability is no forecast.')
+  print(f'wrote {pathlib.Path(FLAGS.out) / TABLE_NAME}')
+
+
+if __name__ == '__main__':
+  cli.run(main)

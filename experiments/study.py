@@ -1,0 +1,115 @@
+"""The study behind the defaults: one change at a time, on simulated surveys, scored on held-aside pairs.
+
+Each variant changes one thing of the default run. All are cross-validated on the same simulated surveys with the same
+folds; what is reported is the skill on the test pairs, averaged over the surveys and over the intervals. The defaults
+in `hearjax/model.py`, `training.py` and `augmentation.py` follow this table. It says nothing about the Sun.
+"""
+
+import dataclasses
+import pathlib
+import time
+
+import numpy as np
+from absl import flags
+from astropy.table import Table
+
+from experiments import cli
+from hearjax import baselines, cross_validation, folds
+from hearjax.cross_validation import RunSettings
+from hearjax.features import feature_table
+from hearjax.predictions import build_predictions
+from hearjax.survey.archive import write_whole
+from hearjax.survey.simulate import simulate_survey
+from hearjax.survey.survey import Survey
+from hearjax.verification import skill_mean_table, skill_table
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string('out', None, 'Table to write (ECSV); variants that are in it already are not run again.')
+flags.DEFINE_multi_integer('survey_seeds', [101, 102], 'Seeds of the simulated surveys (repeat the flag).')
+flags.DEFINE_integer('pairs', 120, 'Pairs of each survey.')
+flags.DEFINE_integer('folds', 3, 'Folds of the cross-validation.')
+flags.DEFINE_list('variants', [], 'Variants to run; all for none.')
+flags.mark_flag_as_required('out')
+
+NO_AUGMENTATION = {'polarity': False, 'mirror': False, 'transpose': False, 'shift_px': 0}
+
+# Name -> what it changes of the default run, by group of settings.
+VARIANTS: dict[str, dict[str, dict]] = {
+  'default': {},
+  'no augmentation': {'augmentation': NO_AUGMENTATION},
+  'mirrors and polarity only': {'augmentation': {'transpose': False, 'shift_px': 0}},
+}
+
+
+def apply(change: dict[str, dict]) -> RunSettings:
+  """Returns the default run with the changes of a variant."""
+  run = RunSettings(**change.get('run', {}))
+  augmentation = dataclasses.replace(run.training.augmentation, **change.get('augmentation', {}))
+  training = dataclasses.replace(run.training, augmentation=augmentation, **change.get('training', {}))
+  return dataclasses.replace(run, training=training, model=dataclasses.replace(run.model, **change.get('model', {})))
+
+
+def scores(predictions: Table) -> dict[str, float]:
+  """Returns the TSS of each interval and on average (threshold chosen in training), and the mean AUC."""
+  skill = skill_table([predictions], resamples=1, seed=0)
+  skill = skill[skill['threshold_rule'] == 'train']
+  mean = skill_mean_table([predictions], resamples=1, seed=0)
+  row = {f'tss_{-round(float(r["hours"]))}h': float(r['tss']) for r in skill}
+  return row | {'tss': float(mean['tss'][mean['threshold_rule'] == 'train'][0]), 'auc': float(np.mean(skill['auc']))}
+
+
+def run_variant(survey: Survey, splits: folds.Splits, change: dict[str, dict]) -> dict[str, float]:
+  """Cross-validates one variant on one survey."""
+  started = time.monotonic()
+  columns = cross_validation.run(survey, splits, apply(change))
+  row = scores(build_predictions(survey, columns, 'cnn', {}))
+  return row | {'seconds': time.monotonic() - started}
+
+
+def run_baselines(survey: Survey, splits: folds.Splits) -> dict[str, dict[str, float]]:
+  """Cross-validates the discriminant analyses on one survey, for comparison."""
+  settings = baselines.DiscriminantSettings()
+  features = feature_table(survey.field, survey.pixel_scale_mm)
+  return {
+    model: scores(baselines.cross_validate(survey, splits, model, settings, features)) | {'seconds': 0.0}
+    for model in baselines.MODELS
+  }
+
+
+def print_markdown(table: Table) -> None:
+  """Prints the means over the surveys, as the README shows them."""
+  columns = [name for name in table.colnames if name not in ('variant', 'survey_seed')]
+  print('| variant | ' + ' | '.join(columns) + ' |\n|' + '---|' * (len(columns) + 1))
+  for variant in dict.fromkeys(table['variant']):
+    rows = table[table['variant'] == variant]
+    print(f'| {variant} | ' + ' | '.join(f'{np.mean(rows[name]):.3g}' for name in columns) + ' |')
+
+
+def main() -> None:
+  path = pathlib.Path(FLAGS.out)
+  unknown = set(FLAGS.variants) - set(VARIANTS)
+  if unknown:
+    raise ValueError(f'Unknown variants {sorted(unknown)}; known are {", ".join(VARIANTS)}.')
+  rows = [dict(row) for row in Table.read(path, format='ascii.ecsv')] if path.exists() else []
+  done = {(row['variant'], row['survey_seed']) for row in rows}
+
+  def record(variant: str, seed: int, row: dict[str, float]) -> None:
+    rows.append({'variant': variant, 'survey_seed': seed, **row})
+    table = Table(rows=rows)
+    write_whole(path, lambda temporary: table.write(temporary, format='ascii.ecsv'))
+    print(f'{variant}, survey {seed}: mean TSS {row["tss"]:.3f}, mean AUC {row["auc"]:.3f}', flush=True)
+
+  for seed in FLAGS.survey_seeds:
+    survey = simulate_survey(seed, FLAGS.pairs)
+    splits = folds.make_splits(survey, FLAGS.folds, seed=0)
+    if (baselines.MODELS[0], seed) not in done:
+      for model, row in run_baselines(survey, splits).items():
+        record(model, seed, row)
+    for variant in FLAGS.variants or VARIANTS:
+      if (variant, seed) not in done:
+        record(variant, seed, run_variant(survey, splits, VARIANTS[variant]))
+  print_markdown(Table(rows=rows))
+
+
+if __name__ == '__main__':
+  cli.run(main)

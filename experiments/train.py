@@ -1,0 +1,112 @@
+"""Trains the cross-validated network on a survey and predicts every pair out of fold.
+
+A run that was interrupted goes on where it stopped when the same command is given again, to the same result.
+"""
+
+import dataclasses
+
+from absl import flags
+from tqdm import tqdm
+
+from experiments import cli
+from hearjax import cross_validation, folds, workdir
+from hearjax.augmentation import Augmentation
+from hearjax.cross_validation import RunSettings
+from hearjax.metrics_log import MetricsLog
+from hearjax.model import LOWERINGS, SYMMETRIES, ModelSettings
+from hearjax.predictions import build_predictions, write_predictions
+from hearjax.scoring import training_domain
+from hearjax.survey.archive import read_survey
+from hearjax.survey.survey import checksum
+from hearjax.training import TrainSettings
+
+FLAGS = flags.FLAGS
+MODEL, TRAINING, AUGMENTATION, RUN = ModelSettings(), TrainSettings(), Augmentation(), RunSettings()
+PRODUCT = 'predictions/cnn.ecsv'
+
+cli.define_survey_flag()
+cli.define_workdir_flag()
+cli.define_seed_flag()
+flags.DEFINE_integer('folds', 10, 'Folds of the cross-validation, by pair.')
+flags.DEFINE_integer('seeds', RUN.seeds, 'Networks per fold, averaged in their logits.')
+flags.DEFINE_multi_integer('train_intervals', [], 'Intervals to learn from (repeat the flag); all for none.')
+flags.DEFINE_float('max_missing', 0.2, 'Largest fraction of missing pixels that a magnetogram may have.')
+flags.DEFINE_integer('checkpoint_every', RUN.checkpoint_every, 'Epochs between checkpoints.')
+flags.DEFINE_bool('tensorboard', False, 'Also write TensorBoard event files.')
+flags.DEFINE_integer('epochs', TRAINING.epochs, 'Passes over the training magnetograms.')
+flags.DEFINE_integer('batch_size', TRAINING.batch_size, 'Magnetograms per step.')
+flags.DEFINE_float('learning_rate', TRAINING.learning_rate, 'Peak of the learning-rate schedule.')
+flags.DEFINE_float('weight_decay', TRAINING.weight_decay, 'Decoupled weight decay.')
+flags.DEFINE_float('average_decay', TRAINING.average_decay, 'Decay of the parameter average, 0 for none.')
+flags.DEFINE_integer('patience', TRAINING.patience, 'Epochs without a better validation loss before stopping.')
+flags.DEFINE_list('widths', list(map(str, MODEL.widths)), 'Filters of each layer.')
+flags.DEFINE_list('kernels', list(map(str, MODEL.kernels)), 'Kernel side of each layer [px].')
+flags.DEFINE_list('strides', list(map(str, MODEL.strides)), 'Stride of each layer [px].')
+flags.DEFINE_float('limit_gauss', MODEL.limit_gauss, 'Field strength at which the input is clipped [G].')
+flags.DEFINE_float('scale_gauss', MODEL.scale_gauss, 'Field strength that the network sees as 1 [G].')
+flags.DEFINE_float('centre_mm', MODEL.centre_mm, 'Radius of the central pooling window [Mm]; 0 for none.')
+flags.DEFINE_list('symmetries', list(MODEL.symmetries), f'Exact symmetries of the logit, of {", ".join(SYMMETRIES)}.')
+flags.DEFINE_enum('lowering', MODEL.lowering, LOWERINGS, 'How convolutions are computed.')
+flags.DEFINE_bool('augment_polarity', AUGMENTATION.polarity, "Reverse polarities at random; destroys Hale's law.")
+flags.DEFINE_bool('augment_mirror', AUGMENTATION.mirror, "Mirror at random; destroys Hale's law and Joy's tilt.")
+flags.DEFINE_bool('augment_transpose', AUGMENTATION.transpose, 'Exchange the axes at random; destroys orientation.')
+flags.DEFINE_integer('augment_shift_px', AUGMENTATION.shift_px, 'Largest random shift along each axis [px].')
+flags.DEFINE_float('augment_gain', AUGMENTATION.gain, 'Spread of a random gain, in its logarithm.')
+flags.DEFINE_float('augment_noise_gauss', AUGMENTATION.noise_gauss, 'Random noise [G].')
+flags.mark_flags_as_required(['survey', 'workdir'])
+
+
+def settings_from_flags() -> RunSettings:
+  """Returns the run's settings; every field of the settings dataclasses has the flag of its name."""
+
+  def fill(kind, prefix='', **given):
+    names = [field.name for field in dataclasses.fields(kind) if field.name not in given]
+    return kind(**given, **{name: FLAGS[prefix + name].value for name in names})
+
+  shape = {name: tuple(map(int, FLAGS[name].value)) for name in ('widths', 'kernels', 'strides')}
+  model = fill(ModelSettings, **shape, symmetries=tuple(FLAGS.symmetries))
+  training = fill(TrainSettings, augmentation=fill(Augmentation, 'augment_'))
+  return fill(RunSettings, model=model, training=training, train_intervals=tuple(FLAGS.train_intervals))
+
+
+class ProgressBar:
+  """One bar over all epochs of all members: fold, epoch, loss, validation TSS, time left."""
+
+  def __init__(self, settings: RunSettings, n_folds: int):
+    self._seeds, self._epochs = settings.seeds, settings.training.epochs
+    self._bar = tqdm(total=n_folds * self._seeds * self._epochs, unit='epoch', dynamic_ncols=True)
+
+  def __call__(self, line: dict) -> None:
+    before = (line['fold'] * self._seeds + line['seed']) * self._epochs
+    # A member that stops early gives its remaining epochs away.
+    self._bar.n = before + (self._epochs if line['finished'] else line['epoch'])
+    self._bar.set_description(f'fold {line["fold"]} seed {line["seed"]} epoch {line["epoch"]}', refresh=False)
+    self._bar.set_postfix(loss=f'{line["loss"]:.3f}', tss=f'{line["validation_tss"]:.2f}')
+
+
+def main() -> None:
+  run_settings = settings_from_flags()
+  survey = read_survey(FLAGS.survey, max_missing=FLAGS.max_missing)
+  settings = {
+    'survey_checksum': checksum(survey),
+    'survey_source': survey.source,
+    'folds': FLAGS.folds,
+    **dataclasses.asdict(run_settings),
+    'domain': training_domain(survey),
+  }
+  directory = workdir.open_workdir(FLAGS.workdir, settings, PRODUCT)
+  splits = folds.obtain_splits(directory / 'splits.json', survey, FLAGS.folds, FLAGS.seed)
+  log = MetricsLog(directory / 'metrics.jsonl', FLAGS.tensorboard)
+  bar = ProgressBar(run_settings, FLAGS.folds)
+
+  def report(line: dict) -> None:
+    log(line)
+    bar(line)
+
+  columns = cross_validation.run(survey, splits, run_settings, directory, report)
+  write_predictions(directory / PRODUCT, build_predictions(survey, columns, 'cnn', workdir.plain(settings)))
+  print(f'Trained {FLAGS.folds * FLAGS.seeds} networks; predictions are in {directory / PRODUCT}.')
+
+
+if __name__ == '__main__':
+  cli.run(main)

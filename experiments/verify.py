@@ -1,0 +1,84 @@
+"""Scores predictions tables, of any model or program: skill at each interval, differences between models, figures."""
+
+import pathlib
+
+import numpy as np
+from absl import flags, logging
+from astropy.table import Table
+
+from experiments import cli
+from hearjax import verification
+from hearjax.predictions import read_predictions
+from hearjax.report.plots import plot_reliability, plot_skill
+from hearjax.survey.archive import write_whole
+
+FLAGS = flags.FLAGS
+
+cli.define_workdir_flag()
+cli.define_seed_flag()
+flags.DEFINE_list('predictions', [], 'Predictions tables to score; all in the work directory for none.')
+flags.DEFINE_string('reference', 'cnn', 'Model that the others are compared with.')
+flags.DEFINE_integer('resamples', 2000, 'Bootstrap samples of the pairs.', lower_bound=1)
+flags.DEFINE_bool('overwrite', False, 'Replace the scores of an earlier run.')
+flags.mark_flag_as_required('workdir')
+
+
+def main() -> None:
+  directory = pathlib.Path(FLAGS.workdir)
+  if (directory / 'skill.ecsv').exists() and not FLAGS.overwrite:
+    raise FileExistsError(f'{directory} holds scores already (skill.ecsv); replace them with --overwrite.')
+  paths = FLAGS.predictions or sorted((directory / 'predictions').glob('*.ecsv'))
+  if not paths:
+    raise FileNotFoundError(f'There is no table in {directory / "predictions"}; run train or baseline first.')
+  tables = verification.common_rows([read_predictions(path) for path in paths])
+  models = [table.meta['model'] for table in tables]
+  products = {
+    'skill': verification.skill_table(tables, FLAGS.resamples, FLAGS.seed),
+    'skill_mean': verification.skill_mean_table(tables, FLAGS.resamples, FLAGS.seed),
+  }
+  if FLAGS.reference in models and len(models) > 1:
+    products['differences'], products['differences_mean'] = verification.difference_tables(
+      tables, FLAGS.reference, FLAGS.resamples, FLAGS.seed
+    )
+  else:
+    logging.warning('No differences: they need a table of the model %s and one more.', FLAGS.reference)
+  source = {key: tables[0].meta[key] for key in ('survey_checksum', 'survey_source') if key in tables[0].meta}
+  for table in products.values():
+    table.meta = {**source, 'resamples': FLAGS.resamples, 'seed': FLAGS.seed}
+  plot_skill(products['skill'], directory / 'figures' / 'skill.png')
+  plot_reliability(tables, last_before_emergence(products['skill']), directory / 'figures' / 'reliability.png')
+  # The table whose presence marks the scoring as finished is written last.
+  for name, table in reversed(products.items()):
+    write_table(directory / f'{name}.ecsv', table)
+  print_summary(products['skill'], products['skill_mean'])
+
+
+def last_before_emergence(skill: Table) -> int:
+  """Returns the last interval before emergence that can be scored, or the first one after it where there is none."""
+  scored = skill[np.isfinite(skill['tss'])]
+  before = scored[scored['hours'] < 0]
+  return int(before['interval'].max() if len(before) else scored['interval'].min())
+
+
+def write_table(path: pathlib.Path, table: Table) -> None:
+  """Writes a table as ECSV, whole or not at all."""
+  write_whole(path, lambda temporary: table.write(temporary, format='ascii.ecsv'))
+
+
+def print_summary(skill: Table, mean: Table) -> None:
+  """Prints the TSS of each model for the threshold chosen in training, with its 95 % interval."""
+  print('TSS [95 % interval] with the threshold chosen in training')
+  for model in dict.fromkeys(skill['model']):
+    print(model)
+    for row in skill[(skill['model'] == model) & (skill['threshold_rule'] == 'train')]:
+      print(f'  {row["hours"]:+7.2f} h  {_bounds(row)}  {row["n_pairs"]} pairs')
+    for row in mean[(mean['model'] == model) & (mean['threshold_rule'] == 'train')]:
+      print(f'  mean       {_bounds(row)}  {row["n_intervals"]} intervals before emergence')
+
+
+def _bounds(row) -> str:
+  return f'{row["tss"]:5.2f} [{row["tss_low"]:5.2f}, {row["tss_high"]:5.2f}]'
+
+
+if __name__ == '__main__':
+  cli.run(main)

@@ -1,0 +1,67 @@
+"""The trained members of a work directory, as one predictor."""
+
+import dataclasses
+import functools
+import os
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hearjax import checkpoints, workdir
+from hearjax.model import EmergenceNetwork, ModelSettings, build_model
+
+
+@dataclasses.dataclass(frozen=True)
+class Ensemble:
+  """Networks of one shape.
+
+  Attributes:
+    model: The network.
+    params: Parameters, with a leading axis over the members.
+    names: Name of each member, `fold00_seed0` and so on.
+    config: Settings of the run that trained them (`domain`, what they were trained on, among them).
+  """
+
+  model: EmergenceNetwork
+  params: Any
+  names: tuple[str, ...]
+  config: dict[str, Any]
+
+
+def member_name(fold: int, seed: int) -> str:
+  """Returns the name of a member, and of its folder among the checkpoints."""
+  return f'fold{fold:02d}_seed{seed}'
+
+
+def load(directory: str | os.PathLike) -> Ensemble:
+  """Loads all members of a finished work directory.
+
+  Raises:
+    FileNotFoundError: It is not a work directory, or a member has no checkpoint.
+    ValueError: A checkpoint is of another model than config.json says.
+  """
+  directory = pathlib.Path(directory)
+  config = workdir.read_config(directory)['settings']
+  if not (directory / 'predictions' / 'cnn.ecsv').is_file():
+    raise FileNotFoundError(f'{directory} holds no finished training; run train to its end first.')
+  settings = {key: tuple(value) if isinstance(value, list) else value for key, value in config['model'].items()}
+  model = build_model(ModelSettings(**settings), config['domain']['pixel_scale_mm'])
+  size = config['domain']['size']
+  like = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, size, size)))
+  names = tuple(member_name(fold, seed) for fold in range(config['folds']) for seed in range(config['seeds']))
+  params = [checkpoints.restore_params(directory / 'checkpoints' / name, like) for name in names]
+  return Ensemble(model, jax.tree.map(lambda *leaves: jnp.stack(leaves), *params), names, config)
+
+
+def logits(ensemble: Ensemble, field: np.ndarray, chunk: int = 64) -> np.ndarray:
+  """Returns `[member, n]` logits of `[n, y, x]` field [G], NaN where missing."""
+  parts = [_logits(ensemble.params, field[at : at + chunk], model=ensemble.model) for at in range(0, len(field), chunk)]
+  return np.concatenate([np.asarray(part) for part in parts], axis=1)
+
+
+@functools.partial(jax.jit, static_argnames='model')
+def _logits(params: Any, field: jax.Array, *, model: EmergenceNetwork) -> jax.Array:
+  return jax.lax.map(lambda member: model.apply(member, field), params)

@@ -1,0 +1,50 @@
+"""The time-averaged intervals of the HEAR survey: their numbers, and the hours that they cover.
+
+A HEAR datacube is averaged over 410 min; successive cubes start 320 min apart, so that neighbours overlap by 90 min
+(Schunker et al. 2016, A&A 595, A107). Interval `i` of a region is written TI-05 to TI+01. The centres relative to the
+emergence time are inferred: they follow from an interval centred 13.6 h before emergence (Birch et al. 2019) and the
+spacing.
+"""
+
+from collections.abc import Sequence
+
+WINDOW_HOURS = 410 / 60
+SPACING_HOURS = 320 / 60
+FRAMES_PER_INTERVAL = 547  # 410 min at a cadence of 45 s, both ends counted in part: 546.67 rounded up.
+
+CENTRE_HOURS = {
+  -5: -24.27,
+  -4: -18.93,
+  -3: -13.60,
+  -2: -8.27,
+  -1: -2.93,
+  0: 2.40,
+  1: 7.73,
+}
+PRE_EMERGENCE = (-5, -4, -3, -2, -1)
+
+
+def start_hours(interval: int) -> float:
+  """Returns the beginning of an interval relative to the emergence time [h]."""
+  return CENTRE_HOURS[interval] - WINDOW_HOURS / 2
+
+
+def end_hours(interval: int) -> float:
+  """Returns the end of an interval relative to the emergence time [h]."""
+  return CENTRE_HOURS[interval] + WINDOW_HOURS / 2
+
+
+def check_intervals(intervals: Sequence[int]) -> tuple[int, ...]:
+  """Returns the intervals in order, once it is certain that each is one of -5 to 1 and none comes twice.
+
+  Raises:
+    ValueError: There is none, one is unknown, or one comes twice.
+  """
+  found = tuple(intervals)
+  unknown = [interval for interval in found if interval not in CENTRE_HOURS]
+  if not found or unknown:
+    got = f'got {unknown[0]!r}' if unknown else 'got none'
+    raise ValueError(f'Intervals are whole numbers from -5 to 1, {got}; name at least one of them.')
+  if len(set(found)) < len(found):
+    raise ValueError(f'Each interval may be named once, got {list(found)}.')
+  return tuple(sorted(int(interval) for interval in found))

@@ -1,0 +1,87 @@
+"""The command line of every script: its help, and how a user's mistake is told."""
+
+import concurrent.futures
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SCRIPTS = sorted(
+  path.stem
+  for path in (ROOT / 'experiments').glob('*.py')
+  if path.stem not in ('__init__', 'cli') and path.stem[0] != '_'
+)
+
+
+def run_script(name: str, *arguments: str) -> subprocess.CompletedProcess:
+  return subprocess.run(
+    [sys.executable, '-m', f'experiments.{name}', *arguments],
+    cwd=ROOT, capture_output=True, text=True, timeout=120,
+  )  # fmt: skip
+
+
+def import_hear(folder: pathlib.Path, *arguments: str) -> subprocess.CompletedProcess:
+  """Runs import_hear with a region table that is not there, unless the arguments say otherwise."""
+  required = (f'--cubes={folder}', f'--regions={folder}/none.csv', f'--out={folder}/out')
+  return run_script('import_hear', *required, *arguments)
+
+
+@pytest.fixture(scope='module')
+def help_texts() -> dict[str, subprocess.CompletedProcess]:
+  """`--help` of every script, two at a time: each costs the seconds that its imports take."""
+  with concurrent.futures.ThreadPoolExecutor(2) as pool:
+    return dict(zip(SCRIPTS, pool.map(lambda name: run_script(name, '--help'), SCRIPTS), strict=True))
+
+
+@pytest.mark.slow  # All imports of all scripts.
+@pytest.mark.parametrize('name', SCRIPTS)
+def test_help_lists_the_flags(help_texts, name):
+  result = help_texts[name]
+  # absl exits with 1 after --help; what matters is that the text is there and nothing else went wrong.
+  assert 'Traceback' not in result.stderr, result.stderr
+  own = (ROOT / 'experiments' / f'{name}.py').read_text()
+  assert own.split('"""')[1].splitlines()[0].strip() in result.stdout, 'the help begins with the docstring'
+  for flag in ('survey', 'workdir', 'seed'):
+    if f'define_{flag}_flag(' in own:
+      assert f'--{flag}:' in result.stdout
+
+
+def test_every_script_is_run_through_cli():
+  for name in SCRIPTS:
+    assert 'cli.run(main)' in (ROOT / 'experiments' / f'{name}.py').read_text(), name
+
+
+def assert_one_line(result: subprocess.CompletedProcess, sentence: str) -> None:
+  assert result.returncode == 1
+  assert 'Traceback' not in result.stderr
+  lines = [line for line in result.stderr.splitlines() if line and not line.startswith('Pass --helpshort')]
+  assert len(lines) == 1, result.stderr
+  assert sentence in lines[0]
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'sentence'),
+  [
+    (['--pears=3'], "Unknown command line flag 'pears'"),
+    (['pears'], "error: unexpected argument 'pears'; flags are written --name=value"),
+    (['--size=large'], 'flag --size=large'),
+    (['--intervals=-1,now'], 'error: --intervals are whole numbers from -5 to 1, got -1,now.'),
+    ([], 'error: There is no region table'),
+  ],
+)
+def test_a_mistake_is_one_line_and_exit_status_1(tmp_path, arguments, sentence):
+  assert_one_line(import_hear(tmp_path, *arguments), sentence)
+
+
+def test_missing_required_flag(tmp_path):
+  result = run_script('import_hear', f'--cubes={tmp_path}', f'--regions={tmp_path}/none.csv')
+  assert_one_line(result, 'Flag --out must have a value')
+
+
+def test_debug_shows_the_traceback(tmp_path):
+  result = import_hear(tmp_path, '--debug')
+  assert result.returncode == 1
+  assert 'Traceback' in result.stderr
+  assert 'FileNotFoundError: There is no region table' in result.stderr

@@ -1,0 +1,553 @@
+"""Import of HEAR cubes: averages against numpy, times and angles against hand values and sunpy, every fault named."""
+
+import gzip
+import pathlib
+import warnings
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.io import fits
+from astropy.table import QTable, Table
+from astropy.time import Time
+
+from hearjax.survey import archive, cubes, hear, region_table
+from hearjax.survey.hear import ImportSettings
+from hearjax.survey.intervals import CENTRE_HOURS
+
+EMERGENCE = Time('2011-02-01T12:00:00', scale='utc')
+CADENCE_S = 720.0  # 35 frames fill 410 min, so that test cubes stay small.
+N_FRAMES = 35
+SETTINGS = ImportSettings(size=8, intervals=(-2, -1, 0))
+
+
+def cube_header(interval: int, **cards) -> fits.Header:
+  """Returns the header of a cube whose frames are centred on the nominal centre of its interval."""
+  first = EMERGENCE + (CENTRE_HOURS[interval] * 3600 - CADENCE_S * (N_FRAMES - 1) / 2) * u.s
+  header = fits.Header({'BUNIT': 'Gauss', 'CDELT3': CADENCE_S, 'CUNIT3': 's', 'CRLT_OBS': -6.0})
+  header['T_REC'] = first.tai.strftime('%Y.%m.%d_%H:%M:%S.%f') + '_TAI'
+  for keyword, value in cards.items():
+    keyword = keyword.replace('_OBS_', '-OBS')
+    header.remove(keyword, ignore_missing=True) if value is None else header.set(keyword, value)
+  return header
+
+
+def write_cube(path: pathlib.Path, interval: int, frames: np.ndarray | None = None, **cards) -> np.ndarray:
+  """Writes a cube of noise, `[35, 12, 12]` unless `frames` are given; returns its frames."""
+  if frames is None:
+    frames = np.random.default_rng(interval + 10).normal(0, 10, (N_FRAMES, 12, 12)).astype(np.float32)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  fits.PrimaryHDU(frames, cube_header(interval, **cards)).writeto(path, overwrite=True)
+  return frames
+
+
+def region_rows(pairs: int = 2) -> Table:
+  rows = []
+  for pair in range(pairs):
+    for kind in ('EAR', 'CR'):
+      rows.append((f'{kind}{pair:04d}', f'{pair:03d}', kind, 20.0, 100.0, EMERGENCE.isot, 11158, 10.0))
+  return Table(rows=rows, names=[*region_table.REGION_COLUMNS, 'cmd'])
+
+
+@pytest.fixture
+def survey_files(tmp_path) -> pathlib.Path:
+  """Two pairs, three intervals: `cubes/` and `regions.csv`."""
+  table = region_rows()
+  for region in table['region_id']:
+    for interval in SETTINGS.intervals:
+      write_cube(tmp_path / 'cubes' / region / f'{region}_TI{interval:+03d}.fits', interval)
+  table.write(tmp_path / 'regions.csv', format='ascii.csv')
+  return tmp_path
+
+
+def import_all(folder: pathlib.Path, settings: ImportSettings = SETTINGS, allow_missing: bool = False):
+  regions = region_table.read_regions(folder / 'regions.csv')
+  paths = region_table.cube_paths(
+    folder / 'cubes', region_table.DEFAULT_PATTERN, regions, settings.intervals, allow_missing
+  )
+  return hear.import_survey(regions, paths, folder / 'out', settings)
+
+
+def one_region(folder: pathlib.Path, frames: np.ndarray | None = None, settings: ImportSettings = SETTINGS, **cards):
+  """Imports interval -1 of one region from one cube."""
+  table = region_rows(1)
+  table.write(folder / 'regions.csv', format='ascii.csv', overwrite=True)
+  region = region_table.read_regions(folder / 'regions.csv')[1]
+  write_cube(folder / 'cube.fits', -1, frames, **cards)
+  return hear.import_region(region, {-1: folder / 'cube.fits'}, settings)
+
+
+# --- What comes out ---------------------------------------------------------------------------------------------
+
+
+def test_archive_holds_the_means_of_the_central_square(survey_files):
+  survey, left_out = import_all(survey_files)
+  assert left_out == []
+  back = archive.read_survey(survey_files / 'out')
+  assert (back.source, back.pixel_scale_mm, len(back)) == ('hear', 1.39, 12)
+  np.testing.assert_array_equal(back.field, survey.field)
+  for row, (region, interval) in enumerate(zip(back.region_names(), back.interval, strict=True)):
+    frames = fits.getdata(survey_files / 'cubes' / region / f'{region}_TI{interval:+03d}.fits')
+    np.testing.assert_allclose(back.field[row], frames[:, 2:10, 2:10].astype(float).mean(0), rtol=1e-6)
+  np.testing.assert_array_equal(back.label, [name.startswith('EAR') for name in back.region_names()])
+  np.testing.assert_array_equal(back.n_frames, N_FRAMES)
+  np.testing.assert_array_equal(back.noaa, 11158)
+
+
+def test_hours_are_those_of_the_frames(survey_files):
+  import_all(survey_files)
+  survey = archive.read_survey(survey_files / 'out')
+  centres = np.array([CENTRE_HOURS[int(interval)] for interval in survey.interval])
+  np.testing.assert_allclose(survey.hours, centres, atol=1e-4)
+  np.testing.assert_allclose(survey.hours_end - survey.hours_start, N_FRAMES * CADENCE_S / 3600, rtol=1e-5)
+  np.testing.assert_allclose(survey.mjd, EMERGENCE.mjd + centres / 24, atol=1e-6)
+
+
+def test_until_emergence_drops_the_frames_after_it(survey_files):
+  settings = ImportSettings(size=8, intervals=(-2, -1, 0, 1), until_emergence=True)
+  for region in region_rows()['region_id']:
+    write_cube(survey_files / 'cubes' / region / f'{region}_TI+01.fits', 1)
+  survey, left_out = import_all(survey_files, settings)
+  # Frames are 0.2 h apart. TI-01 runs from -6.33 to 0.47 h: midpoints at 0.07 and 0.27 … are after emergence.
+  midpoints = -2.93 + 0.2 * (np.arange(N_FRAMES) - 17)
+  row = np.flatnonzero((survey.region == 3) & (survey.interval == -1))[0]
+  assert survey.n_frames[row] == np.sum(midpoints <= 0) == 32
+  np.testing.assert_allclose(survey.hours_end[row], midpoints[31] + 0.1, atol=1e-5)
+  np.testing.assert_allclose(survey.hours[row], (midpoints[0] + midpoints[31]) / 2, atol=1e-5)
+  region = survey.region_names()[row]
+  frames = fits.getdata(survey_files / 'cubes' / region / f'{region}_TI-01.fits')
+  np.testing.assert_allclose(survey.field[row], frames[:32, 2:10, 2:10].astype(float).mean(0), rtol=1e-6)
+  # TI+01 begins after emergence: nothing of it is left.
+  assert set(survey.interval.tolist()) == {-2, -1, 0}
+  assert len(left_out) == 4
+  assert all('TI+01 left out' in line for line in left_out)
+
+
+def test_missing_frames_and_pixels(tmp_path):
+  frames = np.random.default_rng(0).normal(0, 10, (N_FRAMES, 12, 12)).astype(np.float32)
+  frames[0], frames[3], frames[-1] = np.nan, 0.0, np.nan
+  frames[:16, 5, 5] = np.nan  # Of the 32 frames that are left, 14 lack this pixel: enough are there,
+  frames[:24, 6, 6] = np.inf  # and 22 this one: not enough.
+  survey = one_region(tmp_path, frames.copy())
+  observed = np.delete(frames, [0, 3, N_FRAMES - 1], axis=0)[:, 2:10, 2:10].astype(float)
+  expected = np.nanmean(np.where(np.isfinite(observed), observed, np.nan), axis=0)
+  expected[4, 4] = np.nan
+  np.testing.assert_allclose(survey.field[0], expected, rtol=1e-5)
+  assert survey.n_frames[0] == 32
+  assert survey.missing[0] == pytest.approx(1 / 64)
+  first, last = (-2.93 + 0.2 * (frame - 17) for frame in (1, N_FRAMES - 2))
+  np.testing.assert_allclose([survey.hours_start[0], survey.hours_end[0]], [first - 0.1, last + 0.1], atol=1e-5)
+
+
+def test_a_cube_with_nothing_in_it_is_left_out(tmp_path):
+  assert one_region(tmp_path, np.full((N_FRAMES, 12, 12), np.nan, np.float32)) is None
+  mostly = np.full((N_FRAMES, 12, 12), np.nan, np.float32)
+  mostly[:, :6] = 1.0
+  assert one_region(tmp_path, mostly) is None
+  assert one_region(tmp_path, mostly, ImportSettings(size=8, max_missing=0.5)).missing[0] == 0.5
+
+
+@pytest.mark.parametrize('n_frames', [1, cubes.BLOCK_FRAMES, cubes.BLOCK_FRAMES + 1, 3 * cubes.BLOCK_FRAMES])
+def test_blocks_do_not_show(tmp_path, n_frames):
+  frames = np.random.default_rng(n_frames).normal(0, 10, (n_frames, 11, 13)).astype(np.float32)
+  settings = ImportSettings(size=5, cadence_s=45.0)
+  survey = one_region(tmp_path, frames, settings, T_REC=None, DATE_OBS_=EMERGENCE.isot)
+  np.testing.assert_allclose(survey.field[0], frames[:, 3:8, 4:9].astype(float).mean(0), rtol=1e-5, atol=1e-6)
+
+
+def test_compressed_scaled_and_gzipped_cubes(tmp_path):
+  counts = np.random.default_rng(3).integers(-20000, 20000, (N_FRAMES, 12, 12)).astype(np.int16)
+  counts[4, 7, 7] = -32768
+  expected = np.where(counts == -32768, np.nan, counts * 0.1)[:, 2:10, 2:10]
+  image = fits.ImageHDU(counts, cube_header(-1))
+  image.header['BSCALE'], image.header['BLANK'] = 0.1, -32768
+  tiled = fits.CompImageHDU(counts, cube_header(-1), compression_type='RICE_1')
+  tiled.header['BSCALE'], tiled.header['BLANK'] = 0.1, -32768
+  for name, hdu in (('plain.fits', image), ('tiled.fits', tiled), ('zipped.fits.gz', image)):
+    # Written raw, so that BSCALE in the header meets the unscaled integers.
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(tmp_path / name)
+    with cubes.open_cube(tmp_path / name) as opened:
+      mean, used = cubes.average_frames(tmp_path / name, opened, np.ones(N_FRAMES, bool), 8, 0.5)
+    assert used.all()
+    np.testing.assert_allclose(mean, np.nanmean(expected, axis=0), rtol=1e-4, atol=1e-2, err_msg=name)
+
+
+# --- Times ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+  ('text', 'scale', 'expected'),
+  [
+    ('2011.02.14_20:35:15_TAI', 'utc', '2011-02-14T20:34:41'),  # TAI was 34 s ahead of UTC in 2011.
+    ('2011-02-14T20:35:15.50', 'tai', '2011-02-14T20:34:41.500'),
+    ('2011-02-14T20:35:15Z', 'tai', '2011-02-14T20:35:15'),
+    ('2011-02-14 20:35', 'utc', '2011-02-14T20:35:00'),
+    ('2012.08.01_00:00:35_TAI', 'utc', '2012-08-01T00:00:00'),  # 35 s after the leap second of June 2012.
+  ],
+)
+def test_times_of_jsoc_and_iso(text, scale, expected):
+  assert abs((cubes.parse_time(text, scale) - Time(expected, scale='utc')).to_value('s')) < 1e-3
+
+
+def test_time_keywords_and_their_scale(tmp_path):
+  first = (EMERGENCE - (2.93 + 17 * 0.2) * u.hour).utc
+  expected = one_region(tmp_path).hours[0]
+  assert one_region(tmp_path, T_REC=None, DATE_OBS_=first.isot).hours[0] == pytest.approx(expected, abs=1e-5)
+  assert one_region(tmp_path, T_REC=None, TSTART=first.tai.isot, TIMESYS='TAI').hours[0] == pytest.approx(
+    expected, abs=1e-5
+  )
+  minutes = one_region(tmp_path, CDELT3=12.0, CUNIT3='min')
+  assert minutes.hours_end[0] == pytest.approx(-2.93 + 3.5, abs=1e-5)
+  shorter = one_region(tmp_path, settings=ImportSettings(size=8, cadence_s=360.0))
+  assert shorter.hours_end[0] - shorter.hours_start[0] == pytest.approx(3.5, abs=1e-5)
+  plain = one_region(tmp_path, CDELT3=1.0, CUNIT3=None)
+  assert plain.hours_end[0] - plain.hours_start[0] == pytest.approx(N_FRAMES * 45 / 3600, abs=1e-5)
+
+
+def test_without_a_time_the_nominal_interval_serves(tmp_path):
+  with pytest.warns(UserWarning, match='nominal centres'):
+    survey = one_region(tmp_path, T_REC=None)
+  assert survey.hours[0] == pytest.approx(-2.93, abs=1e-5)
+  assert survey.hours_start[0] == pytest.approx(-2.93 - 3.5, abs=1e-5)
+
+
+def test_one_fault_of_all_cubes_is_told_once(survey_files):
+  for path in (survey_files / 'cubes').rglob('*.fits'):
+    fits.delval(path, 'T_REC')
+    fits.delval(path, 'CRLT_OBS')
+    fits.delval(path, 'BUNIT')
+  with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter('always')
+    import_all(survey_files)
+  assert sorted(str(warning.message).split()[0] for warning in caught) == ['B0', 'Some', 'Some']
+
+
+# --- Angles and the grid ----------------------------------------------------------------------------------------
+
+
+def test_central_meridian_distance_grows_at_the_synodic_rate(tmp_path):
+  survey = one_region(tmp_path)
+  assert survey.cmd[0] == pytest.approx(10.0 - 13.1988 * 2.93 / 24, abs=1e-4)
+  cmd, latitude, b0 = np.deg2rad([survey.cmd[0], 20.0, -6.0])
+  # Independent of the formula: the scalar product of the unit vectors to the region and to the observer.
+  region = np.array([np.cos(latitude) * np.cos(cmd), np.cos(latitude) * np.sin(cmd), np.sin(latitude)])
+  assert survey.mu[0] == pytest.approx(region @ [np.cos(b0), 0, np.sin(b0)], abs=1e-6)
+
+
+def test_angles_of_the_header_come_first(tmp_path):
+  survey = one_region(tmp_path, LONCM=-31.5, MEANMU=0.75, QUALITY=0x80000000)
+  assert (survey.cmd[0], survey.mu[0]) == (-31.5, 0.75)
+  assert int(survey.quality[0]) & 0xFFFFFFFF == 0x80000000
+
+
+def test_without_b0_mu_is_computed_for_zero(tmp_path):
+  with pytest.warns(UserWarning, match='B0 is not known'):
+    survey = one_region(tmp_path, CRLT_OBS=None)
+  assert survey.mu[0] == pytest.approx(np.cos(np.deg2rad(20)) * np.cos(np.deg2rad(survey.cmd[0])), abs=1e-6)
+
+
+def test_ephemeris_where_nobody_tells(tmp_path):
+  sun = pytest.importorskip('sunpy.coordinates.sun')
+  table = region_rows(1)
+  table.remove_column('cmd')
+  table.write(tmp_path / 'regions.csv', format='ascii.csv')
+  region = region_table.read_regions(tmp_path / 'regions.csv')[0]
+  write_cube(tmp_path / 'cube.fits', -1, CRLT_OBS=None)
+  survey = hear.import_region(region, {-1: tmp_path / 'cube.fits'}, SETTINGS)
+  time = EMERGENCE - 2.93 * u.hour
+  longitude = sun.L0(time).to_value('deg') + survey.cmd[0]
+  assert (longitude - 100.0 + 180) % 360 - 180 == pytest.approx(0, abs=1e-3)
+  assert -180 <= survey.cmd[0] < 180
+  assert sun.B0(time).to_value('deg') == pytest.approx(-6.0, abs=0.3)
+
+
+@pytest.mark.parametrize(
+  ('cards', 'expected'),
+  [
+    ({'CDELT1': 0.12, 'CDELT2': 0.12, 'CUNIT1': 'deg'}, 0.12 * np.pi / 180 * 695.7),
+    ({'CDELT1': 0.12, 'CUNIT1': 'degree'}, 0.12 * np.pi / 180 * 695.7),
+    ({'CDELT1': 1.5, 'CUNIT1': 'Mm'}, 1.5),
+    ({'CDELT1': 1500.0, 'CUNIT1': 'km'}, 1.5),
+    ({}, 1.39),
+  ],
+)
+def test_pixel_scale(tmp_path, cards, expected):
+  assert one_region(tmp_path, **cards).pixel_scale_mm == pytest.approx(expected)
+
+
+def test_pixel_scale_of_the_settings(tmp_path):
+  settings = ImportSettings(size=8, pixel_scale_mm=1.4)
+  assert one_region(tmp_path, settings=settings).pixel_scale_mm == 1.4
+  with pytest.raises(ValueError, match=r'cube.fits has 1.5 Mm per pixel, not 1.4; all maps must share one grid'):
+    one_region(tmp_path, settings=settings, CDELT1=1.5, CUNIT1='Mm')
+
+
+# --- Interruption and resumption --------------------------------------------------------------------------------
+
+
+def test_interrupted_import_goes_on(survey_files, monkeypatch):
+  calls = []
+  average = cubes.average_frames
+
+  def until_the_fourth_region(path, *rest):
+    calls.append(path.name)
+    if len(calls) == 10:
+      raise KeyboardInterrupt
+    return average(path, *rest)
+
+  monkeypatch.setattr(cubes, 'average_frames', until_the_fourth_region)
+  with pytest.raises(KeyboardInterrupt):
+    import_all(survey_files)
+  out = survey_files / 'out'
+  assert sorted(path.name for path in out.rglob('*.*')) == ['CR0000.fits', 'EAR0000.fits']
+  calls[:] = ['resumed'] * 20
+  resumed, _ = import_all(survey_files)
+  assert all('0001' in name for name in calls[20:])
+  assert len(calls) == 20 + 6
+  (out / 'survey.ecsv').rename(survey_files / 'index')
+  content = {path.name: path.read_bytes() for path in out.rglob('*.fits')}
+  for path in out.rglob('*.fits'):
+    path.unlink()
+  import_all(survey_files)
+  assert {path.name: path.read_bytes() for path in out.rglob('*.fits')} == content
+  assert (out / 'survey.ecsv').read_bytes() == (survey_files / 'index').read_bytes()
+  assert len(resumed) == 12
+
+
+def _other_table(folder):
+  path = folder / 'regions.csv'
+  path.write_text(path.read_text().replace('T12:00', 'T12:12'))
+
+
+def _other_cubes(folder):
+  (folder / 'cubes' / 'EAR0000' / 'EAR0000_TI-02.fits').unlink()
+
+
+@pytest.mark.parametrize('change', ['settings', 'table', 'cubes'])
+def test_imports_are_not_mixed(survey_files, change):
+  import_all(survey_files)
+  (survey_files / 'out' / 'survey.ecsv').unlink()
+  settings = ImportSettings(size=6, intervals=SETTINGS.intervals) if change == 'settings' else SETTINGS
+  {'table': _other_table, 'cubes': _other_cubes}.get(change, lambda folder: None)(survey_files)
+  with pytest.raises(ValueError, match=r'0000.fits was imported with other settings, cubes or entries'):
+    import_all(survey_files, settings, allow_missing=True)
+
+
+def test_damaged_region_file_is_not_resumed_from(survey_files):
+  import_all(survey_files)
+  (survey_files / 'out' / 'survey.ecsv').unlink()
+  path = survey_files / 'out' / 'regions' / 'EAR0000.fits'
+  path.write_bytes(path.read_bytes()[:7000])
+  with pytest.raises(ValueError, match=r'EAR0000.fits is truncated or damaged'):
+    import_all(survey_files)
+
+
+def test_archive_that_exists_and_folder_that_cannot_be_written(survey_files):
+  (survey_files / 'out').write_text('a file')
+  with pytest.raises(OSError, match=r'Cannot write .*out/regions/CR0000.fits: Not a directory'):
+    import_all(survey_files)
+  (survey_files / 'out').unlink()
+  import_all(survey_files)
+  with pytest.raises(FileExistsError, match='already holds a survey archive'):
+    import_all(survey_files)
+
+
+# --- Missing and damaged cubes ----------------------------------------------------------------------------------
+
+
+def test_missing_cubes(survey_files):
+  for name in ('EAR0000_TI-02', 'CR0001_TI-02', 'CR0001_TI-01', 'CR0001_TI+00'):
+    (survey_files / 'cubes' / name[:-6] / f'{name}.fits').unlink()
+  with pytest.raises(FileNotFoundError, match=r'4 of 12 cubes are not there, the first is .*EAR0000_TI-02.fits'):
+    import_all(survey_files)
+  survey, left_out = import_all(survey_files, allow_missing=True)
+  assert left_out[0].startswith('EAR0000: TI-02 left out')
+  assert left_out[1].startswith('CR0001: TI-02, TI-01, TI+00 left out')
+  assert left_out[2] == 'pair 001 left out whole, as one half has nothing left'
+  assert survey.pair_ids == ('000',)
+  assert len(archive.read_survey(survey_files / 'out')) == 5
+  assert sorted(path.name for path in (survey_files / 'out').rglob('*.fits')) == ['CR0000.fits', 'EAR0000.fits']
+
+
+def test_no_cube_at_all(survey_files):
+  for path in (survey_files / 'cubes').rglob('*.fits'):
+    path.unlink()
+  with pytest.raises(FileNotFoundError, match='12 of 12 cubes are not there'):
+    import_all(survey_files, allow_missing=True)
+  with pytest.raises(FileNotFoundError, match='There is no folder'):
+    region_table.cube_paths(survey_files / 'none', '{region_id}', [], [], False)
+
+
+@pytest.mark.parametrize('suffix', ['.fits', '.fits.gz'])
+@pytest.mark.parametrize('kept', [0.01, 0.5, 0.9])
+def test_truncated_cube(tmp_path, kept, suffix):
+  path = tmp_path / f'cube{suffix}'
+  frames = np.random.default_rng(0).normal(0, 10, (N_FRAMES, 40, 40)).astype(np.float32)
+  write_cube(tmp_path / 'whole.fits', -1, frames)
+  content = (tmp_path / 'whole.fits').read_bytes()
+  content = gzip.compress(content) if suffix == '.fits.gz' else content
+  path.write_bytes(content[: int(kept * len(content))])
+  # Centred squares of 8 px end before the last rows do, and frames may be left out: still the file must be whole.
+  with pytest.raises(ValueError, match=r'is truncated or damaged'), cubes.open_cube(path) as hdu:
+    cubes.average_frames(path, hdu, np.ones(N_FRAMES, bool), 8, 0.5)
+
+
+@pytest.mark.parametrize(
+  ('cards', 'sentence'),
+  [
+    ({'BUNIT': 'm/s'}, r"cube.fits has BUNIT 'm/s'; a line-of-sight field in Gauss is needed"),
+    ({'T_REC': 'yesterday'}, r"cube.fits, keyword T_REC: 'yesterday' is not a time"),
+    ({'T_REC': '2011.02.30_00:00:00_TAI'}, r'cube.fits, keyword T_REC'),
+    ({'T_REC': '2011.02.03_00:00:00_TAI'}, r'cube.fits lies \+39.4 h from the emergence time of EAR0000'),
+    ({'CUNIT3': 'deg'}, r'cube.fits has CDELT3 = 720.0 deg, which is no time between frames'),
+    ({'CDELT3': -45.0}, r'the time between frames must be positive'),
+    ({'CDELT1': 0.5, 'CUNIT1': 'arcsec'}, r"CUNIT1 'arcsec': that is no map projected onto the Sun"),
+    ({'CDELT1': 0.5, 'CUNIT1': 'furlongs'}, r"CUNIT1 'furlongs'; deg or Mm is needed"),
+    ({'CDELT1': -0.1, 'CUNIT1': 'deg'}, r'square pixels with north up and west to the right are needed'),
+    ({'CDELT1': 0.1, 'CDELT2': 0.2, 'CUNIT1': 'deg'}, r'square pixels with north up'),
+    ({'CDELT1': 0.1, 'CROTA2': 180.0, 'CUNIT1': 'deg'}, r'square pixels with north up'),
+  ],
+)
+def test_header_that_is_not_as_it_should_be(tmp_path, cards, sentence):
+  with pytest.raises(ValueError, match=sentence):
+    one_region(tmp_path, **cards)
+
+
+@pytest.mark.parametrize(
+  ('shape', 'sentence'),
+  [
+    ((12, 12), r'must hold an image with the axes \[frame, y, x\], got shape \(12, 12\)'),
+    ((2, 2, 12, 12), r'got shape \(2, 2, 12, 12\)'),
+    ((3, 6, 12), r'is 6 px wide: a centred square of 8 px does not fit; choose a size that is no larger, and even'),
+    ((3, 13, 13), r'is 13 px wide: .* and odd as the cube is'),
+  ],
+)
+def test_shape_that_is_not_as_it_should_be(tmp_path, shape, sentence):
+  with pytest.raises(ValueError, match=sentence):
+    one_region(tmp_path, np.ones(shape, np.float32))
+
+
+def test_file_without_an_image(tmp_path):
+  fits.PrimaryHDU().writeto(tmp_path / 'empty.fits')
+  with (
+    pytest.raises(ValueError, match=r'must hold an image .* got shape None'),
+    cubes.open_cube(tmp_path / 'empty.fits'),
+  ):
+    pass
+
+
+def test_regions_on_two_grids(survey_files):
+  for path in (survey_files / 'cubes' / 'EAR0001').glob('*.fits'):
+    fits.setval(path, 'CDELT1', value=1.5)
+    fits.setval(path, 'CUNIT1', value='Mm')
+  with pytest.raises(ValueError, match=r'EAR0001 has 1.5 Mm per pixel, not 1.39; all maps must share one grid'):
+    import_all(survey_files)
+
+
+# --- The region table and the pattern ---------------------------------------------------------------------------
+
+
+def _drop(name):
+  return lambda t: t.remove_column(name)
+
+
+def _set(name, value, row=0):
+  def edit(table):
+    values = table[name].tolist()
+    values[row] = value
+    table[name] = values
+
+  return edit
+
+
+TABLE_FAULTS = {
+  'missing columns': (_drop('noaa'), 'lacks the columns noaa; it needs region_id'),
+  'no rows': (lambda t: t.remove_rows(slice(None)), 'has no rows'),
+  'unknown kind': (_set('kind', 'QS'), "row 1: kind is 'QS'; it must be EAR or CR"),
+  'label against kind': (lambda t: t.add_column([1, 1, 1, 0], name='label'), 'row 2: label 1 contradicts kind CR'),
+  'duplicate': (_set('region_id', 'EAR0001'), 'has the region EAR0001 twice'),
+  'half a pair': (lambda t: t.remove_row(1), r'pair 000 must be one EAR and one CR; it holds EAR0000 \(EAR\)'),
+  'latitude': (_set('latitude', 120.0), 'row 1: latitude is 120 deg; it must lie between -90 and 90'),
+  'not an angle': (_set('longitude', 'west'), 'row 1: longitude is west, which is no angle in degrees'),
+  'time': (_set('emergence_time', '1 Feb 2011', 2), "row 3: '1 Feb 2011' is not a time"),
+  'noaa': (_set('noaa', 'none'), 'row 1: invalid literal'),
+  'region_id': (_set('region_id', '../x'), r"row 1: The region_id '../x' cannot name a file"),
+  'unit': (lambda t: setattr(t['latitude'], 'unit', u.G), 'row 1: latitude is .* no angle'),
+}
+
+
+@pytest.mark.parametrize('fault', TABLE_FAULTS)
+def test_fault_in_the_region_table_is_named(tmp_path, fault):
+  edit, sentence = TABLE_FAULTS[fault]
+  table = region_rows()
+  edit(table)
+  table.write(tmp_path / 'regions.ecsv', format='ascii.ecsv')
+  with pytest.raises(ValueError, match=sentence):
+    region_table.read_regions(tmp_path / 'regions.ecsv')
+
+
+def test_region_table_that_is_none(tmp_path):
+  with pytest.raises(FileNotFoundError, match=r'There is no region table'):
+    region_table.read_regions(tmp_path / 'none.csv')
+  (tmp_path / 'bad.ecsv').write_text('not a table')
+  with pytest.raises(ValueError, match=r'bad.ecsv cannot be read as a table'):
+    region_table.read_regions(tmp_path / 'bad.ecsv')
+
+
+def test_units_and_times_of_an_ecsv_table(tmp_path):
+  table = QTable(region_rows())
+  table['latitude'] = np.deg2rad(table['latitude']) * u.rad
+  table['emergence_time'] = Time(table['emergence_time'], scale='utc').tai
+  table['region_id'] = ['0011', '0012', '0013', '0014']
+  table.write(tmp_path / 'regions.ecsv', format='ascii.ecsv')
+  table['latitude'] = table['latitude'].to_value('deg')
+  table['emergence_time'] = table['emergence_time'].utc.isot
+  table.write(tmp_path / 'regions.csv', format='ascii.csv')
+  for name in ('regions.ecsv', 'regions.csv'):
+    regions = region_table.read_regions(tmp_path / name)
+    assert [region.region_id for region in regions] == ['0012', '0011', '0014', '0013']
+    assert regions[0].latitude == pytest.approx(20.0)
+    assert abs((regions[0].emergence - EMERGENCE).to_value('s')) < 1e-3
+
+
+@pytest.mark.parametrize(
+  ('pattern', 'sentence'),
+  [
+    ('{harp}.fits', r"cannot be filled: it has no field 'harp'; there are region_id, pair_id"),
+    ('{region_id}.fits', r'CR0000.fits more than once; it must hold the region and the interval'),
+    ('{interval}.fits', r'more than once; it must hold the region and the interval'),
+    ('{region_id:03d}_{interval}.fits', r'cannot be filled: Unknown format code'),
+    ('{region_id', r'cannot be filled'),
+    ('{}_{interval}', r"it has no field ''"),
+  ],
+)
+def test_pattern_that_does_not_fit(survey_files, pattern, sentence):
+  regions = region_table.read_regions(survey_files / 'regions.csv')
+  with pytest.raises(ValueError, match=sentence):
+    region_table.cube_paths(survey_files / 'cubes', pattern, regions, (-1, 0), False)
+
+
+def test_pattern_may_use_any_column(survey_files):
+  regions = region_table.read_regions(survey_files / 'regions.csv')
+  (survey_files / 'flat').mkdir()
+  for region in regions:
+    (survey_files / 'flat' / f'{region.kind}-{region.pair_id}-11158.TI-01.fits').touch()
+  pattern = '{kind}-{pair_id}-{noaa:05d}.TI{interval:+03d}.fits'
+  paths = region_table.cube_paths(survey_files / 'flat', pattern, regions, (-1,), False)
+  assert paths['CR0001'] == {-1: survey_files / 'flat' / 'CR-001-11158.TI-01.fits'}
+
+
+@pytest.mark.parametrize(
+  ('settings', 'sentence'),
+  [
+    ({'size': 0}, 'size must be at least 1 px, got 0'),
+    ({'cadence_s': 0.0}, r'cadence_s must be positive, got 0.0'),
+    ({'pixel_scale_mm': float('nan')}, 'pixel_scale_mm must be positive, got nan'),
+    ({'min_valid': 1.5}, r'min_valid is a fraction from 0 to 1, got 1.5'),
+    ({'max_missing': -0.1}, r'max_missing is a fraction from 0 to 1, got -0.1'),
+    ({'intervals': (2,)}, 'from -5 to 1'),
+  ],
+)
+def test_settings_that_make_no_sense(settings, sentence):
+  with pytest.raises(ValueError, match=sentence):
+    ImportSettings(**settings)

@@ -1,0 +1,118 @@
+"""The network: two ways to convolve agree, and the stated invariances hold."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from scipy.signal import correlate2d
+
+from hearjax.model import SYMMETRIES, ModelSettings, build_model, central_window, convolve_lax, convolve_patches
+
+SMALL = ModelSettings(widths=(4, 6), kernels=(5, 3), strides=(2, 2))
+
+
+def logits(settings, field, seed=0):
+  model = build_model(settings, 1.39)
+  params = model.init(jax.random.key(seed), field[:1])
+  return np.asarray(model.apply(params, field))
+
+
+def random_field(*shape, seed=0):
+  return 100 * np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize(('side', 'stride', 'size'), [(5, 2, 16), (3, 1, 9), (3, 2, 15), (1, 2, 8), (4, 3, 17)])
+def test_patches_and_lax_agree_in_value_and_gradient(side, stride, size):
+  maps = random_field(2, size, size + 1, 3) / 100
+  kernel = random_field(side, side, 3, 4, seed=1) / 100
+  np.testing.assert_allclose(
+    convolve_patches(maps, kernel, stride), convolve_lax(maps, kernel, stride), rtol=1e-5, atol=1e-5
+  )
+  gradients = [
+    jax.grad(lambda k, f=f: (f(maps, k, stride) ** 2).sum() / maps.size)(kernel)
+    for f in (convolve_patches, convolve_lax)
+  ]
+  np.testing.assert_allclose(*gradients, rtol=1e-4, atol=1e-5)
+
+
+def test_convolution_is_that_of_scipy():
+  image, kernel = random_field(9, 9) / 100, random_field(3, 3, seed=2) / 100
+  ours = convolve_patches(image[None, :, :, None], kernel[:, :, None, None], 1)[0, :, :, 0]
+  np.testing.assert_allclose(ours, correlate2d(image, kernel, mode='same'), rtol=1e-5, atol=1e-5)
+
+
+def test_both_lowerings_share_parameters_and_logits():
+  field = random_field(3, 32, 32)
+  patches, lax = (logits(dataclasses.replace(SMALL, lowering=name), field) for name in ('patches', 'lax'))
+  np.testing.assert_allclose(patches, lax, rtol=1e-5, atol=1e-5)
+
+
+def test_default_network_has_the_stated_size():
+  params = build_model(ModelSettings(), 1.39).init(jax.random.key(0), np.zeros((1, 32, 32)))
+  count = sum(leaf.size for leaf in jax.tree.leaves(params))
+  assert count - ModelSettings().widths[-1] * bool(ModelSettings().centre_mm) == 60_545
+
+
+def test_missing_pixels_count_as_zero_field():
+  field = random_field(2, 32, 32)
+  holes = field.copy()
+  holes[:, 3:7, 5:9] = np.nan
+  zeros = np.nan_to_num(holes)
+  result = logits(SMALL, holes)
+  assert np.all(np.isfinite(result))
+  np.testing.assert_array_equal(result, logits(SMALL, zeros))
+
+
+def test_fields_beyond_the_limit_look_alike():
+  field = random_field(1, 32, 32)
+  strong = np.where(np.abs(field) > 50, np.sign(field) * 5000, field)
+  settings = dataclasses.replace(SMALL, limit_gauss=50.0)
+  np.testing.assert_array_equal(logits(settings, strong), logits(settings, field))
+
+
+@pytest.mark.parametrize('name', SYMMETRIES)
+def test_a_symmetry_in_the_settings_is_exact(name):
+  field = random_field(2, 32, 32)
+  changed = np.asarray(SYMMETRIES[name](field))
+  symmetric = dataclasses.replace(SMALL, symmetries=(name,))
+  np.testing.assert_allclose(logits(symmetric, field), logits(symmetric, changed), rtol=1e-4, atol=1e-5)
+  assert np.abs(logits(SMALL, field) - logits(SMALL, changed)).max() > 1e-2
+
+
+def test_map_size_does_not_matter():
+  # A field that repeats itself has the same average response on a larger map, edges apart.
+  tile = random_field(1, 32, 32)
+  small, large = logits(SMALL, np.tile(tile, (1, 4, 4))), logits(SMALL, np.tile(tile, (1, 16, 16)))
+  np.testing.assert_allclose(small, large, rtol=0.1)
+
+
+def test_central_window_is_a_normalised_gaussian():
+  window = np.asarray(central_window((41, 41), 4.0))
+  assert window.sum() == pytest.approx(1.0, rel=1e-5)
+  x = np.arange(41) - 20
+  assert np.sqrt((window.sum(axis=0) * x**2).sum()) == pytest.approx(4.0, rel=0.01)
+
+
+def test_central_pooling_sees_where_the_field_is():
+  settings = dataclasses.replace(SMALL, centre_mm=5.0)
+  field = np.zeros((1, 64, 64), np.float32)
+  field[0, 30:34, 30:34] = 500.0
+  moved = np.roll(field, 16, axis=2)
+  assert np.abs(logits(settings, field) - logits(settings, moved)).max() > 1e-3
+  np.testing.assert_allclose(logits(SMALL, field), logits(SMALL, moved), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
+    ({'widths': (4,)}, 'as many layers each'),
+    ({'widths': (), 'kernels': (), 'strides': ()}, 'at least one layer'),
+    ({'scale_gauss': 0.0}, 'must be positive'),
+    ({'symmetries': ('hale',)}, 'Unknown symmetries'),
+    ({'lowering': 'fft'}, 'Unknown lowering'),
+  ],
+)
+def test_settings_that_make_no_network(change, message):
+  with pytest.raises(ValueError, match=message):
+    dataclasses.replace(SMALL, **change)

@@ -1,0 +1,248 @@
+"""Patch tables, the training domain, and the script that scores real files with a stand-in network."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.table import Table
+from matplotlib.collections import LineCollection
+from scipy.special import expit
+
+from hearjax.report.score_plots import plot_scores
+from hearjax.scoring import COLUMNS, outside_domain, score_patches, training_domain
+from hearjax.survey import hmi
+
+DATA = pathlib.Path(__file__).parent / 'data'
+SHARP = DATA / 'hmi.sharp_cea_720s.377.20110215_020000_TAI.magnetogram.fits'
+SMALL_SHARP = DATA / 'hmi.sharp_cea_720s.13845.20250930_150000_TAI.magnetogram.fits'
+CUTOUT = DATA / 'hmi.M_45s.20110214_203515_TAI.cutout_ar11158.fits'
+CONTINUUM = DATA / 'resampled_hmi.fits'
+CENTRE = (34.9, -20.5)  # AR 11158, Carrington longitude and latitude [deg].
+DOMAIN = {
+  'unsigned_flux_mx': [1e20, 4e21],
+  'peak_gauss': [50.0, 900.0],
+  'min_mu': 0.42,
+  'max_missing': 0.2,
+  'source': 'simulated',
+  'pixel_scale_mm': 1.39,
+  'size': 128,
+}
+
+
+def make_patch(field: np.ndarray, **changes) -> hmi.Patch:
+  known = {'longitude': 10.0, 'latitude': -5.0, 'cmd': 3.0, 'mu': 0.9, 'missing': 0.0, 'quality': 0}
+  return hmi.Patch(
+    np.asarray(field, np.float32), **(known | changes), time='2011-02-14T00:00:00.000', pixel_scale_mm=1.0
+  )
+
+
+def small_domain(**changes) -> dict:
+  return DOMAIN | {'size': 4, 'pixel_scale_mm': 1.0, 'peak_gauss': [0.0, 900.0]} | changes
+
+
+# --- Training domain --------------------------------------------------------------------------------------------
+
+
+def test_training_domain_by_hand(tiny_survey):
+  domain = training_domain(tiny_survey)
+  # 1 G over 1.39 Mm squared is 1.39^2 1e16 Mx.
+  flux = np.abs(tiny_survey.field).sum(axis=(1, 2), dtype=np.float64) * 1.39**2 * 1e16
+  assert domain['unsigned_flux_mx'] == pytest.approx(np.percentile(flux, [1, 99]), rel=1e-4)
+  assert domain['peak_gauss'] == pytest.approx(np.percentile(np.abs(tiny_survey.field).max((1, 2)), [1, 99]), rel=1e-4)
+  assert domain['min_mu'] == pytest.approx(tiny_survey.mu.min())
+  assert (domain['max_missing'], domain['source'], domain['size']) == (0.0, 'test', 32)
+  assert json.loads(json.dumps(domain)) == domain
+
+
+def test_missing_pixels_carry_no_flux(tiny_survey):
+  field = np.array(tiny_survey.field)
+  field[:, :, 16:] = np.nan
+  half = training_domain(tiny_survey.replace(field=field))
+  flux = np.abs(tiny_survey.field[:, :, :16]).sum(axis=(1, 2), dtype=np.float64) * 1.39**2 * 1e16
+  assert half['unsigned_flux_mx'] == pytest.approx(np.percentile(flux, [1, 99]), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+  ('changes', 'said'),
+  [
+    ({}, ''),
+    ({'unsigned_flux': 3.1e22}, 'flux 3.1e+22 Mx above 4e+21'),
+    ({'unsigned_flux': 9e19}, 'flux 9e+19 Mx below 1e+20'),
+    ({'peak_field': 2001.0}, 'peak 2001 G above 900'),
+    ({'mu': 0.35}, 'mu 0.35 below 0.42'),
+    ({'missing': 0.5}, 'missing 50.0% above 20.0%'),
+    ({'unsigned_flux': 3.1e22, 'mu': 0.35}, 'flux 3.1e+22 Mx above 4e+21; mu 0.35 below 0.42'),
+    ({'unsigned_flux': 4e21, 'peak_field': 50.0, 'mu': 0.42, 'missing': 0.2}, ''),
+  ],
+)
+def test_outside_domain_names_what_is_outside(changes, said):
+  row = {'unsigned_flux': 1e21, 'peak_field': 500.0, 'mu': 0.9, 'missing': 0.0} | changes
+  assert outside_domain(DOMAIN, row) == said
+
+
+# --- Table ------------------------------------------------------------------------------------------------------
+
+
+def test_score_patches_by_hand():
+  first, second = np.full((4, 4), 25.0), np.full((4, 4), -50.0)
+  second[0, 0] = np.nan
+  patches = [make_patch(first, file='a'), make_patch(second, file='b', missing=1 / 16, quality=66560, notes='said so')]
+  logits = np.array([[0.0, 4.0], [2.0, -4.0]])
+  given = []
+  table = score_patches(lambda field: (given.append(field), logits)[1], patches, small_domain())
+  assert tuple(table.colnames) == COLUMNS
+  assert given[0].shape == (2, 4, 4) and np.isnan(given[0][1, 0, 0])
+  sigmoid = lambda value: 1 / (1 + np.exp(-value))  # noqa: E731
+  np.testing.assert_allclose(table['probability'], [sigmoid(1.0), 0.5])
+  # Two members: half the difference of their probabilities.
+  np.testing.assert_allclose(table['probability_std'], [(sigmoid(2) - 0.5) / 2, (sigmoid(4) - sigmoid(-4)) / 2])
+  np.testing.assert_allclose(table['unsigned_flux'].quantity.to_value(u.Mx), [16 * 25e16, 15 * 50e16], rtol=1e-6)
+  np.testing.assert_allclose(table['peak_field'].quantity.to_value(u.G), [25, 50])
+  assert list(table['note']) == ['', 'QUALITY 0x00010400; said so']
+  assert list(table['outside']) == ['flux 4e+18 Mx below 1e+20', 'flux 7.5e+18 Mx below 1e+20']
+  assert [table[name].unit for name in ('longitude', 'latitude', 'cmd')] == [u.deg] * 3
+
+
+def test_score_patches_wants_the_grid_of_the_training():
+  with pytest.raises(ValueError, match='no patch to score'):
+    score_patches(np.zeros, [], DOMAIN)
+  with pytest.raises(ValueError, match='map the patch to that grid'):
+    score_patches(np.zeros, [make_patch(np.zeros((5, 5)))], small_domain())
+  with pytest.raises(ValueError, match='map the patch to that grid'):
+    score_patches(np.zeros, [make_patch(np.zeros((4, 4)))], small_domain(pixel_scale_mm=2.0))
+
+
+# --- Picture ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('path', [SHARP, CUTOUT], ids=['CEA', 'TAN'])
+def test_picture_draws_every_patch_where_it_is(path):
+  magnetogram = hmi.read_magnetogram(path)
+  patches = [hmi.postel_patch(magnetogram, longitude, CENTRE[1]) for longitude in (CENTRE[0], CENTRE[0] + 3)]
+  table = score_patches(lambda field: np.array([[1.0, -1.0]]), patches, DOMAIN | {'unsigned_flux_mx': [0, 1e30]})
+  table['outside'] = ['', 'flux']
+  figure = plot_scores(magnetogram, table, DOMAIN, path.name)
+  axes = figure.axes[0]
+  (outlines,) = (item for item in axes.collections if isinstance(item, LineCollection) and len(item.get_paths()) == 2)
+  # The lower probability is drawn first.
+  for outline, longitude in zip(outlines.get_paths(), (CENTRE[0] + 3, CENTRE[0]), strict=True):
+    corner = hmi.postel_wcs(magnetogram, longitude, CENTRE[1], 128, 1.39).wcs_pix2world([[-0.5, -0.5]], 0)[0]
+    np.testing.assert_allclose(outline.vertices[0], hmi.carrington_pixels(magnetogram, *corner), atol=1e-6)
+  assert outlines.get_linestyle()[1] == (0, None) and outlines.get_linestyle()[0][1] is not None
+  labels = [text.get_text() for text in figure.legends[0].get_texts()]
+  assert labels == ['within the training domain (1)', 'outside the training domain (1)']
+  assert 'no forecast' in axes.get_title(loc='left')
+  # Solar north is up and west to the right on the screen, whatever the roll of the instrument.
+  ends = hmi.carrington_pixels(
+    magnetogram, np.array([CENTRE[0], CENTRE[0] + 2, CENTRE[0]]), CENTRE[1] + np.array([0, 0, 2])
+  )
+  (x0, x1, _), (y0, _, y2) = axes.transData.transform(ends.T).T
+  assert x1 > x0 and y2 > y0
+
+
+# --- Script -----------------------------------------------------------------------------------------------------
+
+# All runs share one process, because most of the time of a run is the import of its libraries.
+RUNNER = f"""
+import contextlib, io, json, sys, types
+import numpy as np
+from absl import flags
+from hearjax import ensemble
+ensemble.load = lambda workdir: types.SimpleNamespace(config={{'domain': {DOMAIN!r}}})
+ensemble.logits = lambda members, field: np.log10(np.nanmean(np.abs(field), axis=(1, 2))) - np.array([[1.0], [0.5]])
+from experiments import cli, score
+results = {{}}
+for name, arguments in json.loads(sys.argv[1]).items():
+  for flag in flags.FLAGS:
+    flags.FLAGS[flag].unparse()
+  sys.argv = ['score', '--workdir=none', *arguments]
+  with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+    try:
+      cli.run(score.main)
+    except SystemExit as exit:
+      code = exit.code
+  results[name] = (code, out.getvalue(), err.getvalue())
+print(json.dumps(results))
+"""
+
+
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory) -> dict[str, tuple]:
+  """Runs the script with a network that only looks at the mean |B|; returns exit code, stdout and stderr by name.
+
+  The code of `sys.exit('sentence')` is the sentence: Python prints it and exits with 1.
+  """
+  root = tmp_path_factory.mktemp('runs')
+  many = [f'--fits={DATA}/hmi.sharp_cea_720s.1*.fits', f'--fits={CONTINUUM}', f'--fits={CUTOUT}', f'--out={root}/many']
+  (root / 'one').mkdir()
+  (root / 'one' / 'scores.ecsv').write_text('old')
+  one = [f'--fits={SHARP}', '--longitude=34.9', '--latitude=-20.5', f'--out={root}/one', '--overwrite']
+  asked = {
+    'many': many,
+    'again': many,
+    'one': one,
+    'half': [f'--fits={SHARP}', '--longitude=34.9', f'--out={root}/mistake'],
+    'nothing': ['--fits=nothing*.fits', f'--out={root}/mistake'],
+    'behind': [f'--fits={SHARP}', '--longitude=200', '--latitude=0', f'--out={root}/mistake'],
+    'twins': [f'--fits={SHARP}', f'--fits={DATA}/../data/{SHARP.name}', f'--out={root}/mistake'],
+  }
+  done = subprocess.run(
+    [sys.executable, '-c', RUNNER, json.dumps(asked)],
+    cwd=DATA.parents[1],
+    env=os.environ | {'JAX_PLATFORMS': 'cpu'},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 0, done.stderr
+  return {'root': root} | json.loads(done.stdout.splitlines()[-1])
+
+
+def test_script_scores_many_files_and_survives_a_bad_one(runs):
+  code, out, err = runs['many']
+  assert code == 'error: 1 of 6 files could not be scored.'
+  assert err.count('error:') == 1 and "resampled_hmi.fits has BUNIT 'DN/s'" in err
+  table = Table.read(runs['root'] / 'many' / 'scores.ecsv')
+  assert tuple(table.colnames) == COLUMNS
+  assert len(set(table['file'])) == 5
+  assert table['unsigned_flux'].unit == u.Mx
+  assert table.meta['domain'] == DOMAIN
+  pictures = sorted(path.name for path in (runs['root'] / 'many').glob('*.png'))
+  assert pictures == sorted(f'{name}.png' for name in set(table['file']))
+  outside = np.sum(table['outside'] != '')
+  assert outside > 0 and f'{outside} of {len(table)} patches lie outside what the network was trained on' in out
+  assert 'is no forecast' in out
+  patch = hmi.postel_patch(hmi.read_magnetogram(SMALL_SHARP), 91.7, 15.9)
+  (row,) = table[table['file'] == SMALL_SHARP.name]
+  assert row['probability'] == pytest.approx(expit(np.log10(np.nanmean(np.abs(patch.field))) - 0.75), abs=0.01)
+
+
+def test_script_overwrites_only_when_told(runs):
+  code, _, _ = runs['again']
+  assert 'is there already; name another --out, or replace it with --overwrite' in code
+  code, _, err = runs['one']
+  assert not code and not err
+  table = Table.read(runs['root'] / 'one' / 'scores.ecsv')
+  assert (len(table), table['longitude'][0], table['latitude'][0]) == (1, 34.9, -20.5)
+  assert table['outside'][0].startswith('flux')
+
+
+@pytest.mark.parametrize(
+  ('name', 'sentence'),
+  [
+    ('half', 'together, or neither'),
+    ('nothing', 'No file matches'),
+    ('behind', 'shows nothing of the Sun around'),
+    ('twins', 'score them into separate folders'),
+  ],
+)
+def test_script_tells_a_mistake_in_one_sentence(runs, name, sentence):
+  code, _, err = runs[name]
+  assert sentence in f'{code} {err}' and 'Traceback' not in err
+  assert code.startswith('error: ')
+  assert not (runs['root'] / 'mistake').exists()

@@ -1,0 +1,114 @@
+"""Every script of the main job, run as a user runs it, on a survey small enough for a test."""
+
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+ROOT = pathlib.Path(__file__).parents[1]
+TINY = ['--folds=2', '--epochs=3', '--batch_size=16', '--widths=4,8', '--kernels=3,3', '--strides=2,2']
+
+
+def command(name, *arguments):
+  return [sys.executable, '-m', f'experiments.{name}', *map(str, arguments)]
+
+
+def run(name, *arguments):
+  return subprocess.run(command(name, *arguments), cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def succeed(name, *arguments):
+  result = run(name, *arguments)
+  assert result.returncode == 0, result.stderr
+  return result.stdout
+
+
+def fail(name, *arguments):
+  """Runs a script that must end with one clear sentence."""
+  result = run(name, *arguments)
+  assert result.returncode == 1
+  assert 'Traceback' not in result.stderr
+  return result.stderr.strip().splitlines()[-1]
+
+
+@pytest.fixture(scope='module')
+def survey(tmp_path_factory):
+  path = tmp_path_factory.mktemp('scripts') / 'survey'
+  succeed('simulate_survey', f'--out={path}', '--pairs=12', '--size=32', '--intervals=-3,-1', '--seed=5')
+  return path
+
+
+@pytest.fixture(scope='module')
+def finished(survey):
+  workdir = survey.parent / 'work'
+  succeed('train', f'--survey={survey}', f'--workdir={workdir}', *TINY)
+  return workdir
+
+
+def predictions(workdir):
+  return Table.read(workdir / 'predictions' / 'cnn.ecsv', format='ascii.ecsv')
+
+
+@pytest.mark.slow
+def test_the_chain_ends_in_skill_for_every_model(survey, finished):
+  succeed('baseline', f'--survey={survey}', f'--workdir={finished}', '--models=da_flux,da_linear')
+  printed = succeed('verify', f'--workdir={finished}', '--resamples=50')
+  assert 'da_linear' in printed
+  skill = Table.read(finished / 'skill.ecsv', format='ascii.ecsv')
+  assert set(skill['model']) == {'cnn', 'da_flux', 'da_linear'}
+  assert set(skill['n_pairs']) == {12}
+  assert np.all(skill['tss_low'] <= skill['tss']) and np.all(skill['tss'] <= skill['tss_high'])
+  assert (finished / 'figures' / 'skill.png').stat().st_size > 10_000
+  assert {'config.json', 'splits.json', 'metrics.jsonl', 'checkpoints'} <= {p.name for p in finished.iterdir()}
+
+
+@pytest.mark.slow
+def test_a_run_killed_in_the_middle_of_a_fold_resumes_to_the_same_predictions(survey, finished):
+  workdir = survey.parent / 'killed'
+  arguments = [f'--survey={survey}', f'--workdir={workdir}', *TINY, '--checkpoint_every=1']
+  process = subprocess.Popen(
+    command('train', *arguments), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+  )
+  deadline = time.monotonic() + 240
+  while not list(workdir.glob('checkpoints/fold01_seed0/1')) and time.monotonic() < deadline:
+    assert process.poll() is None, 'the run ended before it could be killed'
+    time.sleep(0.01)
+  process.send_signal(signal.SIGKILL)
+  process.wait()
+  assert not (workdir / 'predictions').exists()
+  succeed('train', *arguments)
+  # The run in one piece kept other checkpoints, which changes nothing.
+  killed, whole = predictions(workdir), predictions(finished)
+  for column in killed.colnames:
+    np.testing.assert_array_equal(killed[column], whole[column])
+
+
+def test_a_finished_run_is_not_trained_over(survey, finished):
+  assert 'finished run' in fail('train', f'--survey={survey}', f'--workdir={finished}', *TINY)
+
+
+def test_more_folds_than_pairs(survey, tmp_path):
+  sentence = fail('train', f'--survey={survey}', f'--workdir={tmp_path}/w', '--folds=20')
+  assert '20 folds were asked for, but the survey has only 12 pairs' in sentence
+
+
+def test_a_survey_that_is_not_there(tmp_path):
+  assert 'is not a survey archive' in fail('train', f'--survey={tmp_path}', f'--workdir={tmp_path}/w')
+
+
+def test_a_checkpoint_of_another_model(survey, finished, tmp_path):
+  copy = tmp_path / 'copy'
+  shutil.copytree(finished, copy)
+  config = (copy / 'config.json').read_text()
+  changed = config.replace('"widths": [\n    4,\n    8\n   ]', '"widths": [\n    4,\n    6\n   ]')
+  assert changed != config
+  (copy / 'config.json').write_text(changed)
+  fits = ROOT / 'tests' / 'data' / 'hmi.sharp_cea_720s.13561.20250727_150000_TAI.magnetogram.fits'
+  sentence = fail('score', f'--workdir={copy}', f'--fits={fits}', f'--out={tmp_path}/scores')
+  assert 'is of another model' in sentence
