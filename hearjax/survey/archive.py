@@ -211,7 +211,7 @@ def read_region(path: pathlib.Path) -> Survey:
   maps, header = read_region_maps(path)
   if 'PIXSCALE' not in header or 'SOURCE' not in header:
     raise ValueError(f'{path} does not stand alone: its image lacks the keywords PIXSCALE and SOURCE.')
-  with told_as_damage(path), open(path, 'rb') as file, fits.open(file, checksum=True) as hdus:
+  with told_as_damage(path), open(path, 'rb') as file, fits.open(file, checksum=True, memmap=False) as hdus:
     table = Table.read(hdus['INTERVALS']) if 'INTERVALS' in hdus else None
   if table is None:
     raise ValueError(f'{path} does not stand alone: it has no table extension INTERVALS.')
@@ -228,7 +228,7 @@ def read_region_maps(path: pathlib.Path) -> tuple[np.ndarray, fits.Header]:
   Raises:
     ValueError: The file is truncated or damaged, has no such image, or is not in gauss.
   """
-  with told_as_damage(path), open(path, 'rb') as file, fits.open(file, checksum=True) as hdus:
+  with told_as_damage(path), open(path, 'rb') as file, fits.open(file, checksum=True, memmap=False) as hdus:
     image = next((hdu for hdu in hdus if hdu.name == 'MAGNETOGRAM'), None)
     maps, header = (None, None) if image is None else (image.data, image.header)
   if image is None:
@@ -247,9 +247,9 @@ def told_as_damage(path: pathlib.Path) -> Iterator[None]:
     with warnings.catch_warnings():
       warnings.simplefilter('error', AstropyUserWarning)  # Truncation and wrong checksums are only warned of.
       yield
-  except (FileNotFoundError, PermissionError):
-    raise
   except Exception as error:
+    if getattr(error, 'errno', None):  # The system's own: not there, not allowed, disk full.
+      raise
     raise ValueError(f'{path} is truncated or damaged: {error}') from error
 
 

@@ -5,10 +5,14 @@ A cube is a FITS image `[frame, y, x]` of the line-of-sight field, plain, compre
 """
 
 import contextlib
+import gzip
 import pathlib
 import re
+import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import numpy as np
 from astropy import units as u
@@ -34,8 +38,8 @@ def open_cube(path: pathlib.Path) -> Iterator[fits.ImageHDU]:
   """
   with contextlib.ExitStack() as stack:
     with told_as_damage(path):
-      file = stack.enter_context(open(path, 'rb'))
-      hdus = stack.enter_context(fits.open(file))
+      file = stack.enter_context(_opened_plain(path))
+      hdus = stack.enter_context(fits.open(file, memmap=False))
       hdu = next((hdu for hdu in hdus if len(hdu.shape or ()) >= 2), None)
     if hdu is None or not hdu.is_image or len(hdu.shape) != 3:
       raise ValueError(
@@ -160,6 +164,23 @@ def pixel_scale_mm(path: pathlib.Path, header: fits.Header) -> float | None:
   if unit.is_equivalent(u.m):
     return float((step * unit).to_value('Mm'))
   return float((step * unit).to_value('rad') * SOLAR_RADIUS_MM)
+
+
+@contextlib.contextmanager
+def _opened_plain(path: pathlib.Path) -> Iterator[BinaryIO]:
+  """Opens a file; a gzipped one as a temporary copy, since astropy would unzip it anew for each block of frames."""
+  with open(path, 'rb') as file:
+    zipped = file.read(2) == b'\x1f\x8b'
+    file.seek(0)
+    if not zipped:
+      yield file
+      return
+  with tempfile.NamedTemporaryFile() as copy:
+    with gzip.open(path) as content:
+      shutil.copyfileobj(content, copy, 2**20)
+    copy.flush()
+    with open(copy.name, 'rb') as file:
+      yield file
 
 
 def _crop_start(path: pathlib.Path, length: int, size: int) -> int:

@@ -103,6 +103,7 @@ def observe(
   radial = smooth(scatter_elements(elements, grid, sun), gaussian_transfer(grid, sun.psf_fwhm_mm * SIGMA_OF_FWHM, sun))[
     patch
   ]
+  radial = sun.strongest_gauss * jnp.tanh(radial / sun.strongest_gauss)
   # Field inside the cells points everywhere, and noise nowhere: neither is projected.
   white = jax.random.normal(key, (3, grid, grid))
   internetwork = sun.internetwork_gauss * colour(white[0], sun.internetwork_mm, sun)[patch]

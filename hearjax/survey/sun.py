@@ -20,6 +20,7 @@ class Sun:
     margin_mm: The Sun goes on for this much beyond each edge of a patch [Mm], then repeats itself; our choice.
     psf_fwhm_mm: Full width at half maximum of the point spread and of an element together [Mm]; with the spreading
       on four pixels it comes to about 1.4 px. Our choice, after the slope of the spectra of HMI magnetograms.
+    strongest_gauss: Radial field that concentrations approach and never exceed [G]; our choice: that of pores.
 
     cell_mm: Distance between centres of supergranules [Mm] (Rieutord & Rincon 2010, Living Rev. Sol. Phys. 7, 2).
     cell_hours: Shortest and longest life of a supergranule [h] (the same review: 1 to 2 d).
@@ -88,6 +89,7 @@ class Sun:
   pixel_scale_mm: float = 1.39
   margin_mm: float = 22.24
   psf_fwhm_mm: float = 1.4
+  strongest_gauss: float = 2500.0
 
   cell_mm: float = 32.0
   cell_hours: tuple[float, float] = (24.0, 48.0)
