@@ -1,6 +1,5 @@
 """What all scripts share: the common flags, and how a user's mistake is told."""
 
-import os
 import sys
 from collections.abc import Callable
 
@@ -36,7 +35,5 @@ def run(main: Callable[[], None]) -> None:
       sys.exit(f'error: {" ".join(str(error).split())}')
     except KeyboardInterrupt:
       sys.exit('interrupted; run the same command again to go on.')
-    except BrokenPipeError:
-      os._exit(1)
 
   app.run(guarded)
