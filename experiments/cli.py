@@ -1,9 +1,10 @@
 """What all scripts share: the common flags, and how a user's mistake is told."""
 
 import sys
+import warnings
 from collections.abc import Callable
 
-from absl import app, flags
+from absl import app, flags, logging
 
 flags.DEFINE_bool('debug', False, 'Show the full traceback of an error instead of one sentence.')
 flags.disclaim_key_flags()  # The flags below belong to the script that asks for them, so that its --help lists them.
@@ -22,7 +23,9 @@ def define_seed_flag() -> None:
 
 
 def run(main: Callable[[], None]) -> None:
-  """Parses the flags and runs `main`; a user's mistake becomes one line and exit status 1."""
+  """Parses the flags and runs `main`; a user's mistake becomes one line and exit status 1, a warning one line."""
+  logging.set_verbosity(logging.WARNING)  # JAX tells of every backend that is not there.
+  warnings.showwarning = lambda message, *_, **__: logging.warning('%s', message)
 
   def guarded(argv: list[str]) -> None:
     if len(argv) > 1:

@@ -32,12 +32,33 @@ flags.DEFINE_list('variants', [], 'Variants to run; all for none.')
 flags.mark_flag_as_required('out')
 
 NO_AUGMENTATION = {'polarity': False, 'mirror': False, 'transpose': False, 'shift_px': 0}
+EXACT = ('polarity', 'mirror_longitude', 'mirror_latitude')
+DESIGN_SHAPE = {'widths': (16, 32, 64, 64), 'strides': (2, 2, 2, 2)}
 
 # Name -> what it changes of the default run, by group of settings.
 VARIANTS: dict[str, dict[str, dict]] = {
   'default': {},
+  'three seeds, averaged': {'run': {'seeds': 3}},
   'no augmentation': {'augmentation': NO_AUGMENTATION},
-  'mirrors and polarity only': {'augmentation': {'transpose': False, 'shift_px': 0}},
+  'no shifts': {'augmentation': {'shift_px': 0}},
+  'shifts to 6 px': {'augmentation': {'shift_px': 6}},
+  'gain 0.3': {'augmentation': {'gain': 0.3}},
+  'polarity exact': {'augmentation': {'polarity': False}, 'model': {'symmetries': ('polarity',)}},
+  'polarity and mirrors exact': {'augmentation': {'polarity': False, 'mirror': False}, 'model': {'symmetries': EXACT}},
+  'whole map, average pooling': {'model': {'crop_px': 0, 'centre_mm': 0.0, 'log_pool': 0.0, **DESIGN_SHAPE}},
+  'crop 64 px': {'model': {'crop_px': 64}},
+  'no central window': {'model': {'centre_mm': 0.0}},
+  'no logarithm': {'model': {'log_pool': 0.0}},
+  'strides 2, 2, 2, 2': {'model': {'strides': (2, 2, 2, 2)}},
+  'widths 16, 32, 64, 64': {'model': {'widths': (16, 32, 64, 64)}},
+  'three layers': {'model': {'widths': (16, 32, 32), 'kernels': (5, 3, 3), 'strides': (2, 2, 1)}},
+  'clip 300 G, scale 30 G': {'model': {'limit_gauss': 300.0, 'scale_gauss': 30.0}},
+  'clip 50 G, scale 50 G': {'model': {'limit_gauss': 50.0, 'scale_gauss': 50.0}},
+  'scale 1000 G': {'model': {'scale_gauss': 1000.0}},
+  'learning rate 3e-3': {'training': {'learning_rate': 3e-3}},
+  'learning rate 3e-2': {'training': {'learning_rate': 3e-2}},
+  'no parameter average': {'training': {'average_decay': 0.0}},
+  '80 epochs': {'training': {'epochs': 80, 'patience': 40}},
 }
 
 

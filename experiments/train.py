@@ -44,7 +44,11 @@ flags.DEFINE_list('kernels', list(map(str, MODEL.kernels)), 'Kernel side of each
 flags.DEFINE_list('strides', list(map(str, MODEL.strides)), 'Stride of each layer [px].')
 flags.DEFINE_float('limit_gauss', MODEL.limit_gauss, 'Field strength at which the input is clipped [G].')
 flags.DEFINE_float('scale_gauss', MODEL.scale_gauss, 'Field strength that the network sees as 1 [G].')
+flags.DEFINE_integer('crop_px', MODEL.crop_px, 'Side of the central square that the network sees [px]; 0 for all.')
 flags.DEFINE_float('centre_mm', MODEL.centre_mm, 'Radius of the central pooling window [Mm]; 0 for none.')
+flags.DEFINE_float(
+  'log_pool', MODEL.log_pool, 'Added to pooled activations before their logarithm; 0 for no logarithm.'
+)
 flags.DEFINE_list('symmetries', list(MODEL.symmetries), f'Exact symmetries of the logit, of {", ".join(SYMMETRIES)}.')
 flags.DEFINE_enum('lowering', MODEL.lowering, LOWERINGS, 'How convolutions are computed.')
 flags.DEFINE_bool('augment_polarity', AUGMENTATION.polarity, "Reverse polarities at random; destroys Hale's law.")

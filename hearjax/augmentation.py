@@ -24,7 +24,7 @@ class Augmentation:
   polarity: bool = True
   mirror: bool = True
   transpose: bool = True
-  shift_px: int = 4
+  shift_px: int = 2
   gain: float = 0.0
   noise_gauss: float = 0.0
 

@@ -29,7 +29,7 @@ from hearjax.features import FEATURES, feature_table
 from hearjax.folds import Splits
 from hearjax.predictions import build_predictions
 from hearjax.survey.survey import Survey
-from hearjax.verification import best_threshold
+from hearjax.threshold import steady_threshold
 from hearjax.workdir import plain
 
 MODELS = ('da_flux', 'da_linear', 'da_quadratic', 'da_kernel')
@@ -159,7 +159,7 @@ def log_columns(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 
 
 def choose_threshold(classifier: Pipeline, values: np.ndarray, label: np.ndarray, pair: np.ndarray) -> float:
-  """Returns the threshold of largest TSS of probabilities cross-validated by pair within the training part.
+  """Returns the (steady) threshold of largest TSS of probabilities cross-validated by pair within the training part.
 
   Args:
     classifier: Unfitted pipeline.
@@ -169,7 +169,7 @@ def choose_threshold(classifier: Pipeline, values: np.ndarray, label: np.ndarray
   """
   inner = GroupKFold(min(INNER_FOLDS, len(np.unique(pair))))
   log_odds = cross_val_predict(classifier, values, label, groups=pair, cv=inner, method='decision_function')
-  return best_threshold(label, expit(np.clip(log_odds, -LOGIT_LIMIT, LOGIT_LIMIT)))
+  return steady_threshold(label, expit(np.clip(log_odds, -LOGIT_LIMIT, LOGIT_LIMIT)), pair)
 
 
 class KernelDiscriminant(ClassifierMixin, BaseEstimator):

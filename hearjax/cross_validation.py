@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from scipy.special import expit
 
 from hearjax import folds as fold_module
 from hearjax import training
@@ -20,8 +21,9 @@ from hearjax.ensemble import member_name
 from hearjax.folds import Splits
 from hearjax.model import ModelSettings, build_model
 from hearjax.survey.survey import Survey
+from hearjax.threshold import best_threshold, steady_threshold
 from hearjax.training import MemberState, TrainSettings
-from hearjax.verification import best_threshold, tss_at
+from hearjax.verification import tss_at
 
 # Called after every epoch with what belongs into one line of metrics.jsonl.
 Report = Callable[[dict[str, Any]], None]
@@ -120,21 +122,22 @@ def run(
 
   Returns:
     Columns of the predictions: `row` (of the survey), `fold`, `seed`, `logit`, `threshold` (a probability). The
-    threshold is one for each fold: the one that maximises the TSS of the seed-averaged logit on its validation pairs.
+    threshold is one for each fold: the steady one for the seed-averaged logit of its training and validation pairs.
   """
   rows = fold_rows(survey, splits, settings.train_intervals)
   trainer = build_trainer(survey, rows, settings)
   label = np.asarray(survey.label)
   columns: dict[str, list[np.ndarray]] = {name: [] for name in ('row', 'fold', 'seed', 'logit', 'threshold')}
   for fold, sides in enumerate(rows):
-    wanted = np.concatenate([sides.test, sides.validation])
+    fitted = np.concatenate([sides.train, sides.validation])
+    wanted = np.concatenate([sides.test, fitted])
     logits = []
     for seed in range(settings.seeds):
       checkpoint = pathlib.Path(directory) / 'checkpoints' / member_name(fold, seed) if directory else None
       state = train_one(trainer, sides, fold, seed, checkpoint, report)
       logits.append(training.predict(trainer.model, state.best, trainer.field, wanted))
-    of_test, of_validation = np.split(np.stack(logits), [len(sides.test)], axis=1)
-    threshold = best_threshold(label[sides.validation], nn.sigmoid(of_validation.mean(axis=0)))
+    of_test, of_fitted = np.split(np.stack(logits), [len(sides.test)], axis=1)
+    threshold = steady_threshold(label[fitted], expit(of_fitted.mean(axis=0)), np.asarray(survey.pair)[fitted])
     for seed in range(settings.seeds):
       columns['row'].append(sides.test)
       columns['logit'].append(of_test[seed])
@@ -173,7 +176,7 @@ def _train(trainer, sides, fold, seed, state, key, report, store=None) -> Member
     steps_per_epoch=trainer.steps_per_epoch,
   )
   for state, metrics in epochs:
-    probability = np.asarray(nn.sigmoid(metrics.pop('validation_logits')))
+    probability = expit(metrics.pop('validation_logits'))
     threshold = best_threshold(validation_label, probability)
     metrics['validation_tss'] = tss_at(validation_label, probability, threshold)
     finished = training.is_finished(state, trainer.settings.training)

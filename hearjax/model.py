@@ -20,20 +20,25 @@ class ModelSettings:
     strides: Stride of each layer [px].
     limit_gauss: Field strength at which the input is clipped [G].
     scale_gauss: Field strength that the input layer sees as 1 [G].
+    crop_px: Side of the central square that the network looks at [px]; 0 for the whole map. Smaller maps are whole.
     centre_mm: Radius (standard deviation) of the central window over which the last layer is averaged, beside its
-      average over the whole map [Mm]; 0 for the whole map alone. The window follows the maps' centre, which is where
-      the survey puts the emergence site.
+      average over the whole square [Mm]; 0 for the whole square alone. Square and window follow the centre of the
+      map, which is where a survey puts the emergence site.
+    log_pool: What is added to the averaged activations before their logarithm goes into the logit, so that the logit
+      grows with the logarithm of the flux; 0 for no logarithm.
     symmetries: Symmetries that the logit obeys exactly, each by averaging over its two versions of the map:
       any of `polarity`, `mirror_longitude`, `mirror_latitude`, `transpose`.
     lowering: How convolutions are computed: `auto`, `lax` or `patches` (see `Convolution`).
   """
 
-  widths: tuple[int, ...] = (16, 32, 64, 64)
+  widths: tuple[int, ...] = (16, 32, 32, 32)
   kernels: tuple[int, ...] = (5, 3, 3, 3)
-  strides: tuple[int, ...] = (2, 2, 2, 2)
+  strides: tuple[int, ...] = (2, 2, 1, 1)
   limit_gauss: float = 1000.0
   scale_gauss: float = 100.0
-  centre_mm: float = 0.0
+  crop_px: int = 48
+  centre_mm: float = 5.0
+  log_pool: float = 0.1
   symmetries: tuple[str, ...] = ()
   lowering: str = 'auto'
 
@@ -44,8 +49,10 @@ class ModelSettings:
       )
     if not self.widths or min(*self.widths, *self.kernels, *self.strides) < 1:
       raise ValueError('A network needs at least one layer, and widths, kernels and strides of at least 1.')
-    if self.limit_gauss <= 0 or self.scale_gauss <= 0 or self.centre_mm < 0:
-      raise ValueError('limit_gauss and scale_gauss must be positive, centre_mm not negative.')
+    if self.limit_gauss <= 0 or self.scale_gauss <= 0:
+      raise ValueError(f'limit_gauss and scale_gauss must be positive, got {self.limit_gauss}, {self.scale_gauss}.')
+    if min(self.crop_px, self.centre_mm, self.log_pool) < 0:
+      raise ValueError('crop_px, centre_mm and log_pool must not be negative.')
     unknown = set(self.symmetries) - set(SYMMETRIES)
     if unknown:
       raise ValueError(f'Unknown symmetries {sorted(unknown)}; known are {", ".join(SYMMETRIES)}.')
@@ -66,8 +73,8 @@ class Convolution(nn.Module):
   """A strided convolution with zero padding (`SAME`), computed in one of two ways with the same parameters.
 
   `lax` is XLA's convolution. `patches` gathers the kernel's shifted views of the map and multiplies them with the
-  kernel as one matrix: faster on a CPU, above all under `vmap` over kernels and inside `lax.scan`, where XLA's
-  convolution loses its fast path. `auto` takes `patches` on a CPU and `lax` elsewhere.
+  kernel as one matrix. `auto` takes `patches` for the strided layers on a CPU, where it was the faster one, and `lax`
+  everywhere else.
   """
 
   features: int
@@ -83,7 +90,7 @@ class Convolution(nn.Module):
     bias = self.param('bias', nn.initializers.zeros_init(), (self.features,))
     lowering = self.lowering
     if lowering == 'auto':
-      lowering = 'patches' if jax.default_backend() == 'cpu' else 'lax'
+      lowering = 'patches' if self.stride > 1 and jax.default_backend() == 'cpu' else 'lax'
     convolve = convolve_patches if lowering == 'patches' else convolve_lax
     return convolve(maps, kernel, self.stride) + bias
 
@@ -111,10 +118,10 @@ def convolve_patches(maps: jax.Array, kernel: jax.Array, stride: int) -> jax.Arr
 
 
 class EmergenceNetwork(nn.Module):
-  """Norm-free ReLU convolutions, an average over the map, one linear logit.
+  """Norm-free ReLU convolutions, averages over the map, one linear logit.
 
-  The average makes the network independent of the size of the map; no normalisation layer means that masking an
-  activation is the same as removing its filter.
+  The averages let the network take maps of any size; no normalisation layer means that masking an activation is the
+  same as removing its filter.
   """
 
   settings: ModelSettings
@@ -124,6 +131,8 @@ class EmergenceNetwork(nn.Module):
   def __call__(self, field: jax.Array) -> jax.Array:
     """Returns `[batch]` logit of emergence for `[batch, y, x]` field [G], NaN where missing."""
     settings = self.settings
+    if settings.crop_px and settings.crop_px < field.shape[-1]:
+      field = transforms.crop(field, settings.crop_px)
     versions = [transforms.network_input(field, settings.limit_gauss, settings.scale_gauss)]
     for name in settings.symmetries:
       versions += [SYMMETRIES[name](version) for version in versions]
@@ -133,9 +142,12 @@ class EmergenceNetwork(nn.Module):
       maps = nn.relu(Convolution(width, kernel, stride, settings.lowering, name=f'convolution_{number}')(maps))
     pooled = [jnp.mean(maps, axis=(1, 2))]
     if settings.centre_mm:
-      pixel_mm = self.pixel_scale_mm * field.shape[-1] / maps.shape[2]
+      pixel_mm = self.pixel_scale_mm * field.shape[-1] / maps.shape[2]  # Of the last layer.
       pooled.append(jnp.einsum('byxc,yx->bc', maps, central_window(maps.shape[1:3], settings.centre_mm / pixel_mm)))
-    logits = nn.Dense(1, name='logit')(jnp.concatenate(pooled, axis=-1))[:, 0]
+    pooled = jnp.concatenate(pooled, axis=-1)
+    if settings.log_pool:
+      pooled = jnp.log(settings.log_pool + pooled)
+    logits = nn.Dense(1, name='logit')(pooled)[:, 0]
     return jnp.mean(logits.reshape(len(versions), -1), axis=0)
 
 

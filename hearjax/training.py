@@ -34,10 +34,10 @@ class TrainSettings:
 
   epochs: int = 40
   batch_size: int = 64
-  learning_rate: float = 3e-3
+  learning_rate: float = 1e-2
   weight_decay: float = 1e-3
   average_decay: float = 0.98
-  patience: int = 15
+  patience: int = 20
   augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
 
   def __post_init__(self):

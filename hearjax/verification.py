@@ -67,45 +67,6 @@ def tss_at(label: np.ndarray, probability: np.ndarray, threshold: np.ndarray | f
   return float(tss(contingency(label, np.asarray(probability) >= threshold).sum(axis=0)))
 
 
-def best_threshold(label: np.ndarray, probability: np.ndarray) -> float:
-  """Returns the threshold of largest True Skill Statistic; a probability at or above it forecasts emergence.
-
-  Candidates are the midpoints between neighbouring distinct probabilities; among equally good ones the nearest to
-  0.5 wins, the lower one of two equally near. Never call it with the data that the threshold will be scored on.
-
-  Args:
-    label: `[n]` 1 for PE, 0 for NE.
-    probability: `[n]` forecast probability of PE.
-
-  Returns:
-    The threshold; 0.5 where all probabilities are equal.
-
-  Raises:
-    ValueError: Only one class is there, or a probability is not finite.
-  """
-  label, probability = np.asarray(label), np.asarray(probability, np.float64)
-  positives, negatives = int(np.sum(label == 1)), int(np.sum(label == 0))
-  if not positives or not negatives:
-    raise ValueError(
-      f'A threshold needs both classes; got {positives} emerging and {negatives} control magnetograms. '
-      'Give more pairs to the training part.'
-    )
-  if not np.all(np.isfinite(probability)):
-    raise ValueError('A threshold cannot be chosen: some probabilities are not finite.')
-  scores = np.unique(probability)
-  if len(scores) == 1:
-    return 0.5
-  below, above = scores[:-1], scores[1:]
-  middle = (below + above) / 2
-  middle = np.where(middle > below, middle, above)  # Neighbouring floats have no number between them.
-  hits = np.sum(label[:, None] * (probability[:, None] >= middle), axis=0)
-  false_alarms = np.sum((1 - label)[:, None] * (probability[:, None] >= middle), axis=0)
-  # TSS times both class sizes: whole numbers, so that ties are exact.
-  skill = hits * negatives - false_alarms * positives
-  best = middle[skill == skill.max()]
-  return float(best[np.argmin(np.abs(best - 0.5))])
-
-
 # --- Tables -----------------------------------------------------------------------------------------------------
 
 

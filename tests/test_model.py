@@ -9,7 +9,7 @@ from scipy.signal import correlate2d
 
 from hearjax.model import SYMMETRIES, ModelSettings, build_model, central_window, convolve_lax, convolve_patches
 
-SMALL = ModelSettings(widths=(4, 6), kernels=(5, 3), strides=(2, 2))
+SMALL = ModelSettings(widths=(4, 6), kernels=(5, 3), strides=(2, 2), crop_px=0, centre_mm=0.0, log_pool=0.0)
 
 
 def logits(settings, field, seed=0):
@@ -51,7 +51,8 @@ def test_both_lowerings_share_parameters_and_logits():
 def test_default_network_has_the_stated_size():
   params = build_model(ModelSettings(), 1.39).init(jax.random.key(0), np.zeros((1, 32, 32)))
   count = sum(leaf.size for leaf in jax.tree.leaves(params))
-  assert count - ModelSettings().widths[-1] * bool(ModelSettings().centre_mm) == 60_545
+  layers = 5 * 5 * 16 + 9 * (16 * 32 + 32 * 32 + 32 * 32) + (16 + 32 + 32 + 32)
+  assert count == layers + 2 * 32 + 1  # Two pooled averages of 32 filters and the bias of the logit.
 
 
 def test_missing_pixels_count_as_zero_field():
@@ -103,12 +104,40 @@ def test_central_pooling_sees_where_the_field_is():
   np.testing.assert_allclose(logits(SMALL, field), logits(SMALL, moved), rtol=1e-4, atol=1e-5)
 
 
+def test_the_network_sees_the_central_square_alone():
+  field = random_field(2, 32, 32)
+  around = random_field(2, 32, 32, seed=9)
+  around[:, 8:24, 8:24] = field[:, 8:24, 8:24]
+  settings = dataclasses.replace(SMALL, crop_px=16)
+  np.testing.assert_array_equal(logits(settings, field), logits(settings, around))
+  np.testing.assert_array_equal(logits(settings, field), logits(SMALL, field[:, 8:24, 8:24]))
+
+
+def test_a_logarithm_in_the_pooling_is_one():
+  # A network whose last layer is all that differs: logit = w . log(a + pooled) + b.
+  field = random_field(3, 32, 32)
+  plain, logarithmic = build_model(SMALL, 1.39), build_model(dataclasses.replace(SMALL, log_pool=0.5), 1.39)
+  params = plain.init(jax.random.key(0), field[:1])
+  pooled = [np.asarray(plain.apply(with_weight(params, unit), field)) for unit in range(6)]
+  weight = np.asarray(params['params']['logit']['kernel'])[:, 0]
+  expected = np.log(0.5 + np.stack(pooled, axis=-1)) @ weight
+  np.testing.assert_allclose(logarithmic.apply(params, field), expected, rtol=1e-4, atol=1e-5)
+
+
+def with_weight(params, unit):
+  """Returns the parameters with a last layer that gives out one pooled activation."""
+  kernel = np.zeros((6, 1), np.float32)
+  kernel[unit] = 1.0
+  return {'params': {**params['params'], 'logit': {'kernel': kernel, 'bias': np.zeros(1, np.float32)}}}
+
+
 @pytest.mark.parametrize(
   ('change', 'message'),
   [
     ({'widths': (4,)}, 'as many layers each'),
     ({'widths': (), 'kernels': (), 'strides': ()}, 'at least one layer'),
     ({'scale_gauss': 0.0}, 'must be positive'),
+    ({'crop_px': -1}, 'must not be negative'),
     ({'symmetries': ('hale',)}, 'Unknown symmetries'),
     ({'lowering': 'fft'}, 'Unknown lowering'),
   ],

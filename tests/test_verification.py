@@ -95,40 +95,6 @@ def test_scores_without_one_class_are_not_defined():
   assert verification.pod(counts)[0] == 0.75 and verification.pofd(counts)[1] == 0.5
 
 
-# --- Thresholds -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize('seed', range(10))
-def test_no_threshold_is_better_than_the_best(seed):
-  rng = np.random.default_rng(seed)
-  label = np.append(rng.integers(0, 2, 30), [0, 1])
-  probability = np.round(rng.uniform(size=32), 1 + seed % 2)
-  best = verification.best_threshold(label, probability)
-  tried = np.linspace(probability.min() + 1e-6, probability.max(), 4001)
-  highest = max(verification.tss_at(label, probability, threshold) for threshold in tried)
-  assert verification.tss_at(label, probability, best) == pytest.approx(highest)
-  assert best not in probability
-  order = rng.permutation(32)
-  assert verification.best_threshold(label[order], probability[order]) == best
-
-
-def test_threshold_by_hand():
-  assert verification.best_threshold([0, 0, 1, 1], [0.1, 0.2, 0.6, 0.9]) == pytest.approx(0.4)
-  # 0.25 and 0.65 part as well; 0.65 is nearer to one half.
-  assert verification.best_threshold([0, 1, 0, 1], [0.2, 0.3, 0.6, 0.7]) == pytest.approx(0.65)
-  assert verification.best_threshold([0, 1, 0, 1], [0.25, 0.375, 0.625, 0.75]) == pytest.approx(0.3125)
-  assert verification.best_threshold([0, 1, 1], [0.3, 0.3, 0.3]) == 0.5
-  low, high = 0.5, np.nextafter(0.5, 1)
-  assert verification.tss_at([0, 1], [low, high], verification.best_threshold([0, 1], [low, high])) == 1
-
-
-def test_thresholds_that_cannot_be_chosen():
-  with pytest.raises(ValueError, match='needs both classes; got 2 emerging and 0 control'):
-    verification.best_threshold([1, 1], [0.1, 0.2])
-  with pytest.raises(ValueError, match='not finite'):
-    verification.best_threshold([1, 0], [0.1, np.nan])
-
-
 # --- Tables -----------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,70 @@
+"""Where a probability becomes a forecast: the threshold of largest True Skill Statistic."""
+
+import numpy as np
+
+RESAMPLES = 50
+
+
+def best_threshold(label: np.ndarray, probability: np.ndarray, weight: np.ndarray | None = None) -> float:
+  """Returns the threshold of largest True Skill Statistic; a probability at or above it forecasts emergence.
+
+  Candidates are the midpoints between neighbouring distinct probabilities; among equally good ones the nearest to
+  0.5 wins, the lower one of two equally near. Never call it with the data that the threshold will be scored on.
+
+  Args:
+    label: `[n]` 1 for PE, 0 for NE.
+    probability: `[n]` forecast probability of PE.
+    weight: `[n]` how many times each forecast counts, whole numbers; once for None.
+
+  Returns:
+    The threshold; 0.5 where all probabilities are equal.
+
+  Raises:
+    ValueError: Only one class is there, or a probability is not finite.
+  """
+  label, probability = np.asarray(label), np.asarray(probability, np.float64)
+  weight = np.ones(len(label), int) if weight is None else np.asarray(weight, int)
+  positives, negatives = int(weight[label == 1].sum()), int(weight[label == 0].sum())
+  if not positives or not negatives:
+    raise ValueError(
+      f'A threshold needs both classes; got {positives} emerging and {negatives} control magnetograms. '
+      'Give more pairs to the training part.'
+    )
+  if not np.all(np.isfinite(probability)):
+    raise ValueError('A threshold cannot be chosen: some probabilities are not finite.')
+  scores, place = np.unique(probability, return_inverse=True)
+  if len(scores) == 1:
+    return 0.5
+  below, above = scores[:-1], scores[1:]
+  middle = (below + above) / 2
+  middle = np.where(middle > below, middle, above)  # Neighbouring floats have no number between them.
+  # What lies at or above each candidate, of both classes: counts summed from the highest score down.
+  hits, false_alarms = (
+    np.cumsum(np.bincount(place, weight * (label == value), len(scores))[::-1])[::-1][1:] for value in (1, 0)
+  )
+  # TSS times both class sizes: whole numbers, so that ties are exact.
+  skill = hits * negatives - false_alarms * positives
+  best = middle[skill == skill.max()]
+  return float(best[np.argmin(np.abs(best - 0.5))])
+
+
+def steady_threshold(label: np.ndarray, probability: np.ndarray, pair: np.ndarray) -> float:
+  """Returns the mean of `best_threshold` over bootstrap resamples of the pairs.
+
+  The TSS of a hundred pairs has many near-equal maxima, so that a single best threshold is noisy; their mean (bagging,
+  Breiman 1996) is not. The resamples are always the same.
+
+  Args:
+    label: `[n]` 1 for PE, 0 for NE.
+    probability: `[n]` forecast probability of PE.
+    pair: `[n]` index of the pair, the unit of resampling.
+
+  Raises:
+    ValueError: Only one class is there, or a probability is not finite.
+  """
+  label = np.asarray(label)
+  pairs, place = np.unique(pair, return_inverse=True)
+  rng = np.random.default_rng(0)
+  counts = rng.multinomial(len(pairs), np.full(len(pairs), 1 / len(pairs)), RESAMPLES)[:, place]
+  complete = [count for count in counts if all(np.any(count[label == value]) for value in (0, 1))]
+  return float(np.mean([best_threshold(label, probability, count) for count in complete or [None]]))

@@ -1,0 +1,67 @@
+"""Thresholds: the best one by hand and by search, and a steady one."""
+
+import numpy as np
+import pytest
+
+from hearjax.threshold import best_threshold, steady_threshold
+from hearjax.verification import tss_at
+
+
+@pytest.mark.parametrize('seed', range(10))
+def test_no_threshold_is_better_than_the_best(seed):
+  rng = np.random.default_rng(seed)
+  label = np.append(rng.integers(0, 2, 30), [0, 1])
+  probability = np.round(rng.uniform(size=32), 1 + seed % 2)
+  best = best_threshold(label, probability)
+  tried = np.linspace(probability.min() + 1e-6, probability.max(), 4001)
+  highest = max(tss_at(label, probability, threshold) for threshold in tried)
+  assert tss_at(label, probability, best) == pytest.approx(highest)
+  assert best not in probability
+  order = rng.permutation(32)
+  assert best_threshold(label[order], probability[order]) == best
+
+
+def test_threshold_by_hand():
+  assert best_threshold([0, 0, 1, 1], [0.1, 0.2, 0.6, 0.9]) == pytest.approx(0.4)
+  # 0.25 and 0.65 part as well; 0.65 is nearer to one half.
+  assert best_threshold([0, 1, 0, 1], [0.2, 0.3, 0.6, 0.7]) == pytest.approx(0.65)
+  assert best_threshold([0, 1, 0, 1], [0.25, 0.375, 0.625, 0.75]) == pytest.approx(0.3125)
+  assert best_threshold([0, 1, 1], [0.3, 0.3, 0.3]) == 0.5
+  low, high = 0.5, np.nextafter(0.5, 1)
+  assert tss_at([0, 1], [low, high], best_threshold([0, 1], [low, high])) == 1
+
+
+def test_thresholds_that_cannot_be_chosen():
+  with pytest.raises(ValueError, match='needs both classes; got 2 emerging and 0 control'):
+    best_threshold([1, 1], [0.1, 0.2])
+  with pytest.raises(ValueError, match='not finite'):
+    best_threshold([1, 0], [0.1, np.nan])
+
+
+def test_a_weight_counts_a_forecast_several_times():
+  rng = np.random.default_rng(0)
+  label, probability, weight = rng.integers(0, 2, 40), rng.uniform(size=40), rng.integers(0, 4, 40)
+  repeated = best_threshold(np.repeat(label, weight), np.repeat(probability, weight))
+  # A candidate beside a forecast of weight 0 parts the others in the same way.
+  weighted = best_threshold(label, probability, weight)
+  assert tss_at(np.repeat(label, weight), np.repeat(probability, weight), weighted) == tss_at(
+    np.repeat(label, weight), np.repeat(probability, weight), repeated
+  )
+
+
+def test_the_steady_threshold_scatters_less_about_the_best_one_of_many():
+  # Two normal classes of equal width: the best threshold lies half way, at 0.5 here.
+  rng = np.random.default_rng(1)
+  chosen = []
+  for _ in range(40):
+    label = np.tile([0, 1], 40)
+    probability = np.clip(0.5 + 0.1 * (label - 0.5) + rng.normal(0, 0.1, 80), 0, 1)
+    chosen.append((best_threshold(label, probability), steady_threshold(label, probability, np.arange(80) // 2)))
+  best, steady = np.std(chosen, axis=0)
+  assert steady < 0.8 * best
+  assert np.mean(chosen, axis=0)[1] == pytest.approx(0.5, abs=0.02)
+
+
+def test_the_steady_threshold_is_the_same_every_time():
+  label, probability, pair = np.tile([0, 1], 10), np.linspace(0.1, 0.9, 20), np.arange(20) // 2
+  assert steady_threshold(label, probability, pair) == steady_threshold(label, probability, pair)
