@@ -1,5 +1,8 @@
 """Scores FITS magnetograms with the trained members of a work directory: a table of probabilities, and pictures.
 
+A patch is the square that the network looks at, and its probability is that of emergence at the centre of the patch:
+without a place the map is tiled closely.
+
 python -m experiments.score --workdir=work --fits=hmi.M_720s.fits --out=scores
 """
 
@@ -25,6 +28,7 @@ cli.define_workdir_flag()
 flags.DEFINE_multi_string('fits', None, 'FITS magnetogram, or a quoted pattern such as "*.fits"; may be repeated.')
 flags.DEFINE_float('longitude', None, 'Carrington longitude of the one patch to score [deg]; tiles without it.')
 flags.DEFINE_float('latitude', None, 'Heliographic latitude of the one patch to score [deg].', -90.0, 90.0)
+flags.DEFINE_float('step', 0.25, 'Distance of neighbouring tiles, in sides of a patch.', 0.01, 1.0)
 flags.DEFINE_float('min_coverage', 0.5, 'Least fraction of a tile that must be observed.', 0.0, 1.0)
 flags.DEFINE_float('max_angle', 75.0, 'Heliocentric angle beyond which the field counts as missing [deg].', 1.0, 90.0)
 flags.DEFINE_string('out', None, 'Folder for scores.ecsv and one picture per file.')
@@ -116,14 +120,14 @@ def score_file(members: ensemble.Ensemble, path: pathlib.Path, picture: pathlib.
   grid = {'size': domain['size'], 'pixel_scale_mm': domain['pixel_scale_mm'], 'max_angle_deg': FLAGS.max_angle}
   magnetogram = read_magnetogram(path)
   if FLAGS.longitude is None:
-    centres = tile_centres(magnetogram, **grid, min_coverage=FLAGS.min_coverage)
+    centres = tile_centres(magnetogram, **grid, step=FLAGS.step, min_coverage=FLAGS.min_coverage)
   else:
     centres = [(FLAGS.longitude, FLAGS.latitude)]
   patches = [postel_patch(magnetogram, *centre, **grid, file=path.name) for centre in centres]
   if all(patch.missing == 1 for patch in patches):
     raise ValueError(f'{path} shows nothing of the Sun around {centres[0]} (Carrington longitude, latitude in deg).')
   table = score_patches(functools.partial(ensemble.logits, members), patches, domain)
-  figure = plot_scores(magnetogram, table, domain, path.name)
+  figure = plot_scores(magnetogram, table, domain, path.name, FLAGS.step)
   write_whole(picture, lambda temporary: figure.savefig(temporary, dpi=130))
   return table
 

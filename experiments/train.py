@@ -9,7 +9,7 @@ from absl import flags
 from tqdm import tqdm
 
 from experiments import cli
-from hearjax import cross_validation, folds, workdir
+from hearjax import cross_validation, folds, transforms, workdir
 from hearjax.augmentation import Augmentation
 from hearjax.cross_validation import RunSettings
 from hearjax.metrics_log import MetricsLog
@@ -91,12 +91,13 @@ class ProgressBar:
 def main() -> None:
   run_settings = settings_from_flags()
   survey = read_survey(FLAGS.survey, max_missing=FLAGS.max_missing)
+  visible_px = run_settings.model.visible_px(survey.field.shape[-1])
   settings = {
     'survey_checksum': checksum(survey),
     'survey_source': survey.source,
     'folds': FLAGS.folds,
     **dataclasses.asdict(run_settings),
-    'domain': training_domain(survey),
+    'domain': training_domain(survey.replace(field=transforms.crop(survey.field, visible_px))),
   }
   directory = workdir.open_workdir(FLAGS.workdir, settings, PRODUCT)
   splits = folds.obtain_splits(directory / 'splits.json', survey, FLAGS.folds, FLAGS.seed)

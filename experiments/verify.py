@@ -51,6 +51,8 @@ def main() -> None:
   for name, table in reversed(products.items()):
     write_table(directory / f'{name}.ecsv', table)
   print_summary(products['skill'], products['skill_mean'])
+  if 'differences' in products:
+    print_differences(products['differences_mean'])
 
 
 def last_before_emergence(skill: Table) -> int:
@@ -67,17 +69,28 @@ def write_table(path: pathlib.Path, table: Table) -> None:
 
 def print_summary(skill: Table, mean: Table) -> None:
   """Prints the TSS of each model for the threshold chosen in training, with its 95 % interval."""
-  print('TSS [95 % interval] with the threshold chosen in training')
-  for model in dict.fromkeys(skill['model']):
-    print(model)
-    for row in skill[(skill['model'] == model) & (skill['threshold_rule'] == 'train')]:
-      print(f'  {row["hours"]:+7.2f} h  {_bounds(row)}  {row["n_pairs"]} pairs')
-    for row in mean[(mean['model'] == model) & (mean['threshold_rule'] == 'train')]:
-      print(f'  mean       {_bounds(row)}  {row["n_intervals"]} intervals before emergence')
+  skill, mean = (table[table['threshold_rule'] == 'train'] for table in (skill, mean))
+  models = list(dict.fromkeys(skill['model']))
+  rows = [['hours', *models]]
+  for interval in sorted(set(skill['interval'])):
+    of_interval = skill[skill['interval'] == interval]
+    cells = {row['model']: _bounds(row) for row in of_interval}
+    rows.append([f'{of_interval["hours"][0]:+.1f}', *(cells.get(model, '') for model in models)])
+  rows.append(['mean < 0', *(_bounds(mean[mean['model'] == model][0]) for model in models)])
+  print('True Skill Statistic [95 % interval], threshold chosen in training:')
+  for row in rows:
+    print(f'{row[0]:>8}' + ''.join(f'{cell:>22}' for cell in row[1:]))
+
+
+def print_differences(mean: Table) -> None:
+  """Prints how far the reference is ahead of each other model, on average over the intervals before emergence."""
+  print('Difference of the mean TSS [95 % interval, same pairs]:')
+  for row in mean[mean['threshold_rule'] == 'train']:
+    print(f'  {row["model"]} - {row["baseline"]}: {row["difference"]:+.2f} [{row["low"]:+.2f}, {row["high"]:+.2f}]')
 
 
 def _bounds(row) -> str:
-  return f'{row["tss"]:5.2f} [{row["tss_low"]:5.2f}, {row["tss_high"]:5.2f}]'
+  return f'{row["tss"]:.2f} [{row["tss_low"]:.2f}, {row["tss_high"]:.2f}]'
 
 
 if __name__ == '__main__':

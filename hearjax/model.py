@@ -59,6 +59,10 @@ class ModelSettings:
     if self.lowering not in LOWERINGS:
       raise ValueError(f'Unknown lowering {self.lowering!r}; known are {", ".join(LOWERINGS)}.')
 
+  def visible_px(self, size: int) -> int:
+    """Returns the side of the central square of a map of `size` px that the network looks at [px]."""
+    return min(self.crop_px or size, size)
+
 
 SYMMETRIES: dict[str, Callable[[jax.Array], jax.Array]] = {
   'polarity': transforms.reverse_polarity,
@@ -131,8 +135,7 @@ class EmergenceNetwork(nn.Module):
   def __call__(self, field: jax.Array) -> jax.Array:
     """Returns `[batch]` logit of emergence for `[batch, y, x]` field [G], NaN where missing."""
     settings = self.settings
-    if settings.crop_px and settings.crop_px < field.shape[-1]:
-      field = transforms.crop(field, settings.crop_px)
+    field = transforms.crop(field, settings.visible_px(field.shape[-1]))
     versions = [transforms.network_input(field, settings.limit_gauss, settings.scale_gauss)]
     for name in settings.symmetries:
       versions += [SYMMETRIES[name](version) for version in versions]

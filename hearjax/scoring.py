@@ -45,6 +45,9 @@ COLUMNS = (
 def training_domain(survey: Survey) -> dict[str, Any]:
   """Describes what a network trained on `survey` has seen, as plain numbers for config.json.
 
+  Args:
+    survey: The survey, cropped to what the network looks at.
+
   Returns:
     `unsigned_flux_mx` [Mx] and `peak_gauss` [G]: 1st and 99th percentile over the magnetograms; `min_mu`,
     `max_missing`: the extremes; `source`, `pixel_scale_mm` [Mm], `size` [px].

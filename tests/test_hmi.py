@@ -12,7 +12,7 @@ from reproject import reproject_exact
 from sunpy.map import GenericMap
 
 from hearjax.survey import hmi, tiling
-from hearjax.survey.archive import SOLAR_RADIUS_MM, region_header
+from hearjax.survey.archive import SOLAR_RADIUS_MM
 
 DATA = pathlib.Path(__file__).parent / 'data'
 CUTOUT = DATA / 'hmi.M_45s.20110214_203515_TAI.cutout_ar11158.fits'
@@ -251,12 +251,6 @@ def test_missing_limit_is_a_heliocentric_angle(tmp_path, disk_header):
   patch = hmi.postel_patch(magnetogram, *centre, size=64, max_angle_deg=3.0)
   y, x = np.indices((64, 64)) - 31.5
   np.testing.assert_array_equal(np.isfinite(patch.field), np.hypot(x, y) * DEGREES_PER_PIXEL <= 3.0)
-
-
-def test_header_is_that_of_the_archive(tiny_survey):
-  ours = hmi.postel_header(float(tiny_survey.longitude[0]), float(tiny_survey.latitude[0]), 32, 1.39)
-  theirs = region_header(tiny_survey.select(slice(0, 1)))
-  assert {key: theirs[key] for key in ours} == dict(ours)
 
 
 def test_longitude_beyond_360_is_the_same_place(tmp_path):

@@ -126,7 +126,7 @@ def test_picture_draws_every_patch_where_it_is(path):
   patches = [hmi.postel_patch(magnetogram, longitude, CENTRE[1]) for longitude in (CENTRE[0], CENTRE[0] + 3)]
   table = score_patches(lambda field: np.array([[1.0, -1.0]]), patches, DOMAIN | {'unsigned_flux_mx': [0, 1e30]})
   table['outside'] = ['', 'flux']
-  figure = plot_scores(magnetogram, table, DOMAIN, path.name)
+  figure = plot_scores(magnetogram, table, DOMAIN, path.name, step=0.5)
   axes = figure.axes[0]
   (outlines,) = (item for item in axes.collections if isinstance(item, LineCollection) and len(item.get_paths()) == 2)
   # The lower probability is drawn first.

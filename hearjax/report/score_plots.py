@@ -22,7 +22,7 @@ CROWD = 9  # Patches beyond this number overlap so much that only their middles 
 COLOUR_MAP = 'plasma'
 
 
-def plot_scores(magnetogram: GenericMap, table: Table, domain: Mapping[str, Any], title: str) -> Figure:
+def plot_scores(magnetogram: GenericMap, table: Table, domain: Mapping[str, Any], title: str, step: float) -> Figure:
   """Draws a magnetogram and the outlines of its patches, coloured by probability.
 
   Args:
@@ -30,12 +30,13 @@ def plot_scores(magnetogram: GenericMap, table: Table, domain: Mapping[str, Any]
     table: Rows of `score_patches` for this magnetogram.
     domain: What the network was trained on (`training_domain`); gives the grid of the patches.
     title: Name of the file, put above the picture.
+    step: Distance of neighbouring tiles, in sides of a patch; many patches are outlined as squares of that side.
 
   Returns:
     The figure; `savefig` writes it.
   """
   crowded = len(table) > CROWD
-  outlines = _outlines(magnetogram, table, domain, 0.44 if crowded else 1.0)
+  outlines = _outlines(magnetogram, table, domain, 0.88 * step if crowded else 1.0)
   limits = _limits(magnetogram, outlines)
   width, height = (high - low for low, high in limits)
   figure = Figure(figsize=(11.0, np.clip(2.2 + 8.0 * height / width, 4.5, 10.0)), layout='constrained')

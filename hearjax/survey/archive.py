@@ -55,19 +55,30 @@ def _is_disk_full(error: BaseException | None) -> bool:
   return error is not None and (getattr(error, 'errno', None) == errno.ENOSPC or _is_disk_full(error.__context__))
 
 
-def region_header(survey: Survey) -> fits.Header:
-  """Returns the Postel (ARC) WCS of one region's maps, centred on the region, north up."""
-  size_y, size_x = survey.field.shape[1:]
-  degrees_per_pixel = float(np.rad2deg(survey.pixel_scale_mm / SOLAR_RADIUS_MM))
+def postel_header(longitude: float, latitude: float, shape: tuple[int, int], pixel_scale_mm: float) -> fits.Header:
+  """Returns the Postel (ARC) WCS of a map: centred on a place on the Sun, north up, west to the right.
+
+  Args:
+    longitude, latitude: Heliographic (Carrington) position of the centre [deg].
+    shape: Size of the map along y and x [px].
+    pixel_scale_mm: Side of a pixel on a Sun of nominal radius [Mm].
+  """
+  degrees_per_pixel = float(np.rad2deg(pixel_scale_mm / SOLAR_RADIUS_MM))
   header = fits.Header()
-  header['BUNIT'] = 'Gauss'
   header['CTYPE1'], header['CTYPE2'] = 'CRLN-ARC', 'CRLT-ARC'
   header['CUNIT1'], header['CUNIT2'] = 'deg', 'deg'
   header['CDELT1'], header['CDELT2'] = degrees_per_pixel, degrees_per_pixel
-  header['CRPIX1'], header['CRPIX2'] = (size_x + 1) / 2, (size_y + 1) / 2
-  header['CRVAL1'], header['CRVAL2'] = float(survey.longitude[0]), float(survey.latitude[0])
-  header['CTYPE3'], header['CRPIX3'], header['CRVAL3'], header['CDELT3'] = 'INTERVAL', 1, 0, 1
+  header['CRPIX1'], header['CRPIX2'] = (shape[1] + 1) / 2, (shape[0] + 1) / 2
+  header['CRVAL1'], header['CRVAL2'] = float(longitude), float(latitude)
   header['RSUN_REF'] = (SOLAR_RADIUS_MM * 1e6, '[m]')
+  return header
+
+
+def region_header(survey: Survey) -> fits.Header:
+  """Returns the header of one region's maps: their WCS, unit, and where they come from."""
+  header = postel_header(survey.longitude[0], survey.latitude[0], survey.field.shape[1:], survey.pixel_scale_mm)
+  header['BUNIT'] = 'Gauss'
+  header['CTYPE3'], header['CRPIX3'], header['CRVAL3'], header['CDELT3'] = 'INTERVAL', 1, 0, 1
   header['PIXSCALE'] = (float(survey.pixel_scale_mm), '[Mm] side of a pixel')
   header['SOURCE'] = survey.source
   return header

@@ -22,7 +22,7 @@ from sunpy.map import GenericMap, Map
 from sunpy.map.mapbase import MapMetaValidationError
 from sunpy.util.exceptions import SunpyMetadataWarning
 
-from hearjax.survey.archive import SOLAR_RADIUS_MM, is_gauss
+from hearjax.survey.archive import SOLAR_RADIUS_MM, is_gauss, postel_header
 
 DEFAULT_SIZE = 128
 DEFAULT_PIXEL_SCALE_MM = 1.39
@@ -202,32 +202,13 @@ def heliocentric_mu(
   return np.sin(latitude) * np.sin(b0) + np.cos(latitude) * np.cos(b0) * np.cos(hour_angle)
 
 
-def postel_header(longitude: float, latitude: float, size: int, pixel_scale_mm: float) -> fits.Header:
-  """Returns the Postel (ARC) WCS of a patch as the survey archive writes it: centred, north up, west to the right.
-
-  Args:
-    longitude, latitude: Heliographic (Carrington) position of the centre [deg].
-    size: Side of the patch [px].
-    pixel_scale_mm: Side of a pixel on a Sun of nominal radius [Mm].
-  """
-  degrees_per_pixel = float(np.rad2deg(pixel_scale_mm / SOLAR_RADIUS_MM))
-  header = fits.Header()
-  header['CTYPE1'], header['CTYPE2'] = 'CRLN-ARC', 'CRLT-ARC'
-  header['CUNIT1'], header['CUNIT2'] = 'deg', 'deg'
-  header['CDELT1'], header['CDELT2'] = degrees_per_pixel, degrees_per_pixel
-  header['CRPIX1'], header['CRPIX2'] = (size + 1) / 2, (size + 1) / 2
-  header['CRVAL1'], header['CRVAL2'] = float(longitude), float(latitude)
-  header['RSUN_REF'] = (SOLAR_RADIUS_MM * 1e6, '[m]')
-  return header
-
-
 def postel_wcs(magnetogram: GenericMap, longitude: float, latitude: float, size: int, pixel_scale_mm: float) -> WCS:
   """Returns the WCS of a patch as seen by the observer of `magnetogram` at its time.
 
   The solar radius is the map's (HMI: 696 Mm), because it decides where a point on the disk lies on the Sun; the pixel
   keeps its angle, so that grids of all maps agree.
   """
-  header = postel_header(longitude, latitude, size, pixel_scale_mm)
+  header = postel_header(longitude, latitude, (size, size), pixel_scale_mm)
   observer = magnetogram.observer_coordinate
   header['RSUN_REF'] = magnetogram.rsun_meters.to_value(u.m)
   header['DATE-OBS'] = magnetogram.reference_date.utc.isot
