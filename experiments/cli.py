@@ -2,7 +2,7 @@
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
@@ -20,6 +20,22 @@ def define_workdir_flag(default: str | None = None) -> None:
 
 def define_seed_flag() -> None:
   flags.DEFINE_integer('seed', 0, 'The one random key of the run, a non-negative integer.', lower_bound=0)
+
+
+def define_intervals_flag(default: Sequence[int], verb: str) -> None:
+  flags.DEFINE_list('intervals', [str(number) for number in default], f'Intervals to {verb}, from -5 to 1.')
+
+
+def intervals_from_flag() -> tuple[int, ...]:
+  """Returns the value of --intervals.
+
+  Raises:
+    ValueError: One of them is not a whole number.
+  """
+  try:
+    return tuple(int(interval) for interval in flags.FLAGS.intervals)
+  except ValueError as error:
+    raise ValueError(f'--intervals are whole numbers from -5 to 1, got {",".join(flags.FLAGS.intervals)}.') from error
 
 
 def run(main: Callable[[], None]) -> None:

@@ -11,6 +11,7 @@ from absl import flags
 
 from experiments import cli
 from hearjax.survey import hear, region_table
+from hearjax.survey.intervals import CENTRE_HOURS
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -25,7 +26,7 @@ flags.DEFINE_string(
 flags.DEFINE_string('regions', None, 'Region table, ECSV or CSV.', required=True)
 flags.DEFINE_string('out', None, 'Folder of the survey archive to write.', required=True)
 flags.DEFINE_integer('size', 128, 'Side of the central square to keep [px].')
-flags.DEFINE_list('intervals', ['-5', '-4', '-3', '-2', '-1', '0', '1'], 'Intervals to import, from -5 to 1.')
+cli.define_intervals_flag(sorted(CENTRE_HOURS), 'import')
 flags.DEFINE_bool('until_emergence', False, 'Leave out the frames after the emergence time.')
 flags.DEFINE_float('cadence_s', None, 'Time between frames [s]; default: CDELT3 of the cube, else 45 s.')
 flags.DEFINE_float('pixel_scale_mm', None, 'Side of a pixel [Mm] where cubes do not tell; default 1.39.')
@@ -35,13 +36,9 @@ flags.DEFINE_bool('allow_missing', False, 'Leave out the intervals whose cube is
 
 
 def main() -> None:
-  try:
-    intervals = tuple(int(interval) for interval in FLAGS.intervals)
-  except ValueError as error:
-    raise ValueError(f'--intervals are whole numbers from -5 to 1, got {",".join(FLAGS.intervals)}.') from error
   settings = hear.ImportSettings(
     size=FLAGS.size,
-    intervals=intervals,
+    intervals=cli.intervals_from_flag(),
     until_emergence=FLAGS.until_emergence,
     cadence_s=FLAGS.cadence_s,
     pixel_scale_mm=FLAGS.pixel_scale_mm,

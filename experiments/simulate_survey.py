@@ -18,29 +18,30 @@ from absl import flags
 from experiments import cli
 from hearjax.report import survey_plots
 from hearjax.survey import archive, simulate
-from hearjax.survey.sun import Sun
+from hearjax.survey.intervals import PRE_EMERGENCE
+from hearjax.survey.sun import Sun, change_sun
 
 FLAGS = flags.FLAGS
 cli.define_seed_flag()
 flags.DEFINE_string('out', None, 'Folder of the survey archive to write.', required=True)
 flags.DEFINE_integer('pairs', 182, 'Number of pairs, each of an emerging and a control region.')
 flags.DEFINE_integer('size', 128, 'Side of a map [px of 1.39 Mm].')
-flags.DEFINE_list('intervals', ['-5', '-4', '-3', '-2', '-1'], 'Intervals to observe, from -5 to 1.')
+cli.define_intervals_flag(PRE_EMERGENCE, 'observe')
 flags.DEFINE_enum('world', 'default', list(simulate.WORLDS), 'What tells the classes apart.')
+flags.DEFINE_multi_string(
+  'sun', [], 'Parameter of the simulated Sun to change, NAME=VALUE (see hearjax/survey/sun.py).'
+)
 flags.DEFINE_string('figure', None, 'PNG file: the first pairs through the intervals, or with --compare_with, both.')
 flags.DEFINE_string('compare_with', None, 'Real HMI magnetograms (FITS, a glob pattern) to draw beside simulated ones.')
 
 
 def main() -> None:
   start = time.perf_counter()
-  try:
-    intervals = tuple(int(interval) for interval in FLAGS.intervals)
-  except ValueError as error:
-    raise ValueError(f'--intervals are whole numbers from -5 to 1, got {",".join(FLAGS.intervals)}.') from error
+  intervals = cli.intervals_from_flag()
   if FLAGS.compare_with and not FLAGS.figure:
     raise ValueError('--compare_with draws a figure; say with --figure=FILE.png where to write it.')
   archive.check_unused(FLAGS.out)
-  sun = Sun()
+  sun = change_sun(Sun(), FLAGS.sun)
   real = read_real_patches(FLAGS.compare_with, FLAGS.size, sun.pixel_scale_mm) if FLAGS.compare_with else {}
   survey = simulate.simulate_survey(FLAGS.seed, FLAGS.pairs, intervals, FLAGS.size, FLAGS.world, sun)
   archive.write_survey(FLAGS.out, survey, meta=simulate.describe(FLAGS.seed, FLAGS.world, sun))

@@ -38,6 +38,7 @@ DESIGN_SHAPE = {'widths': (16, 32, 64, 64), 'strides': (2, 2, 2, 2)}
 # Name -> what it changes of the default run, by group of settings.
 VARIANTS: dict[str, dict[str, dict]] = {
   'default': {},
+  'trained on the last interval': {'run': {'train_intervals': (-1,)}},
   'three seeds, averaged': {'run': {'seeds': 3}},
   'no augmentation': {'augmentation': NO_AUGMENTATION},
   'no shifts': {'augmentation': {'shift_px': 0}},

@@ -9,14 +9,6 @@ import orbax.checkpoint as ocp
 from hearjax.training import MemberState
 
 
-def _manager(directory: str | os.PathLike, **options: Any) -> ocp.CheckpointManager:
-  # Synchronous: a member's checkpoint is about a megabyte, and a killed run then never leaves a torn one behind.
-  return ocp.CheckpointManager(
-    pathlib.Path(directory).resolve(),
-    options=ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False, **options),
-  )
-
-
 class MemberCheckpoint:
   """The checkpoint of one member: only the latest epoch is kept, since the state itself carries the best parameters.
 
@@ -24,7 +16,11 @@ class MemberCheckpoint:
   """
 
   def __init__(self, directory: str | os.PathLike):
-    self._manager = _manager(directory)
+    # Synchronous: a checkpoint is about a megabyte, and is then complete before the run goes on.
+    self._manager = ocp.CheckpointManager(
+      pathlib.Path(directory).resolve(),
+      options=ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False),
+    )
 
   def __enter__(self) -> 'MemberCheckpoint':
     return self
@@ -43,11 +39,12 @@ class MemberCheckpoint:
     Raises:
       ValueError: The checkpoint is of another model or optimiser than `like`.
     """
-    return _restore(self._manager, 'training', like)
+    epoch = self._manager.latest_step()
+    return None if epoch is None else _restore(pathlib.Path(self._manager.directory) / str(epoch) / 'training', like)
 
 
 def restore_params(directory: str | os.PathLike, like: Any) -> Any:
-  """Returns the parameters of a member for prediction.
+  """Returns the parameters of a member for prediction; nothing is written.
 
   Args:
     directory: The member's folder.
@@ -57,23 +54,19 @@ def restore_params(directory: str | os.PathLike, like: Any) -> Any:
     FileNotFoundError: There is no checkpoint.
     ValueError: It is of another model.
   """
-  if not pathlib.Path(directory).is_dir():
-    raise FileNotFoundError(f'There is no checkpoint {directory}; has the training finished?')
-  with _manager(directory, read_only=True) as manager:
-    params = _restore(manager, 'params', like)
-  if params is None:
+  directory = pathlib.Path(directory).resolve()
+  epochs = [int(path.name) for path in directory.glob('*') if path.name.isdigit()]
+  if not epochs:
     raise FileNotFoundError(f'There is no checkpoint in {directory}; has the training finished?')
-  return params
+  return _restore(directory / str(max(epochs)) / 'params', like)
 
 
-def _restore(manager: ocp.CheckpointManager, item: str, like: Any) -> Any:
-  step = manager.latest_step()
-  if step is None:
-    return None
+def _restore(path: pathlib.Path, like: Any) -> Any:
   try:
-    return manager.restore(step, args=ocp.args.Composite(**{item: ocp.args.StandardRestore(like)}))[item]
-  except (ValueError, KeyError) as error:  # Orbax compares tree and shapes; its message is a page long.
+    with ocp.StandardCheckpointer() as checkpointer:
+      return checkpointer.restore(path, like)
+  except (ValueError, KeyError, OSError) as error:  # Orbax compares tree and shapes; its message is a page long.
     raise ValueError(
-      f'The checkpoint {manager.directory} is of another model: its layers or their shapes differ from what is asked '
+      f'The checkpoint {path} is damaged or of another model: its layers or their shapes differ from what is asked '
       'for; use the work directory with the settings that made it.'
     ) from error

@@ -14,7 +14,7 @@ from hearjax.report import survey_plots
 from hearjax.survey import archive, emergence, instrument, quiet_sun, simulate
 from hearjax.survey.intervals import CENTRE_HOURS
 from hearjax.survey.quiet_sun import Elements
-from hearjax.survey.sun import Sun
+from hearjax.survey.sun import Sun, change_sun
 
 SUN = Sun()
 SIZE = 64
@@ -375,3 +375,26 @@ def test_pattern_world_has_equal_flux_and_a_pattern(pattern):
   assert ear / cr == pytest.approx(1, abs=0.012)
   difference = np.diff(by_pair(pattern, unsigned(pattern))[..., 0], axis=1)
   assert abs(difference.mean()) < 3.5 * difference.std() / np.sqrt(PAIRS)
+
+
+def test_parameters_are_changed_by_name():
+  sun = change_sun(Sun(), ['region_mx=3e21', 'bipole_hours=[8, 20]', 'fragments=50'])
+  assert (sun.region_mx, sun.bipole_hours, sun.fragments) == (3e21, (8.0, 20.0), 50)
+  assert dataclasses.replace(sun, region_mx=5e21, bipole_hours=(6.0, 30.0), fragments=160) == Sun()
+
+
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
+    ('colour=3', 'no parameter'),
+    ('region_mx=many', 'Cannot read'),
+    ('region_mx', 'Cannot read'),
+    ('region_mx=-1', 'cannot be -1'),
+    ('region_mx=NaN', 'cannot be NaN'),
+    ('bipole_hours=[1, 2, 3]', 'cannot be'),
+    ('bipole_hours=6', 'Cannot read'),
+  ],
+)
+def test_parameters_that_make_no_sun(change, message):
+  with pytest.raises(ValueError, match=message):
+    change_sun(Sun(), [change])

@@ -68,7 +68,11 @@ def plot_skill(skill: Table, path: str | os.PathLike, rule: str = 'train') -> No
     ylim=(min(-0.1, lowest - 0.05), 1.05),
   )
   axes.annotate(
-    'emergence', (0, 0.02), (3, 0), xycoords=('data', 'axes fraction'), textcoords='offset points', color='0.4'
+    'emergence ',
+    (0, 0.02),
+    xycoords=('data', 'axes fraction'),
+    ha='right',
+    color='0.4',
   )
   threshold = 'threshold chosen in training' if rule == 'train' else f'threshold {rule}'
   n_pairs = skill['n_pairs']

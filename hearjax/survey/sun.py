@@ -5,7 +5,11 @@ score.
 """
 
 import dataclasses
+import json
 import math
+from collections.abc import Sequence
+
+import numpy as np
 
 GAUSS_CM2_PER_MM2 = 1e16  # 1 G over 1 Mm^2 is 1e16 Mx.
 MM_PER_HOUR = 3.6e-3  # 1 m/s in Mm/h.
@@ -160,3 +164,31 @@ class Sun:
   def padded_size(self, size: int) -> int:
     """Returns the side of the periodic domain around a patch of `size` px [px]."""
     return size + 2 * math.ceil(self.margin_mm / self.pixel_scale_mm)
+
+
+def change_sun(sun: Sun, changes: Sequence[str]) -> Sun:
+  """Returns a Sun with parameters changed as a command line gives them.
+
+  Args:
+    sun: What to start from.
+    changes: `NAME=VALUE` each, the value as JSON: `region_mx=3e21`, `bipole_hours=[6, 30]`.
+
+  Raises:
+    ValueError: A name is unknown, or a value is not of the kind of the parameter, or negative where that is not.
+  """
+  parameters = {field.name: getattr(sun, field.name) for field in dataclasses.fields(sun)}
+  for change in changes:
+    name, _, text = change.partition('=')
+    if name not in parameters:
+      raise ValueError(f'The simulated Sun has no parameter {name!r}; it has {", ".join(parameters)}.')
+    before = parameters[name]
+    try:
+      value = json.loads(text)
+      value = tuple(map(float, value)) if isinstance(before, tuple) else type(before)(value)
+    except (ValueError, TypeError) as error:
+      raise ValueError(f'Cannot read {change!r}: {name} is {before!r} by default; give such a value.') from error
+    old, new = (np.atleast_1d(number) for number in (before, value))
+    if new.shape != old.shape or not np.all(np.isfinite(new)) or np.any((new < 0) & (old >= 0)):
+      raise ValueError(f'{name} cannot be {text}; it is {before!r} by default.')
+    parameters[name] = value
+  return Sun(**parameters)
