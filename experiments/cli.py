@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
+SUN_PACKAGES = ('sunpy', 'reproject')  # Of the extra `sun`; imported only where a script is about to use them.
+
 flags.DEFINE_bool('debug', False, 'Show the full traceback of an error instead of one sentence.')
 flags.disclaim_key_flags()  # The flags below belong to the script that asks for them, so that its --help lists them.
 
@@ -19,7 +21,9 @@ def define_workdir_flag(default: str | None = None) -> None:
 
 
 def define_seed_flag() -> None:
-  flags.DEFINE_integer('seed', 0, 'The one random key of the run, a non-negative integer.', lower_bound=0)
+  flags.DEFINE_integer(
+    'seed', 0, 'The one random key of the run, a non-negative integer.', lower_bound=0, upper_bound=2**32 - 1
+  )
 
 
 def define_intervals_flag(default: Sequence[int], verb: str) -> None:
@@ -53,6 +57,10 @@ def run(main: Callable[[], None]) -> None:
         raise
       sys.exit(f'error: {" ".join(str(error).split())}')
     except KeyboardInterrupt:
-      sys.exit('interrupted; run the same command again to go on.')
+      sys.exit('interrupted.')
+    except ImportError as error:
+      if flags.FLAGS.debug or (error.name or '').partition('.')[0] not in SUN_PACKAGES:
+        raise
+      sys.exit(f'error: {error.name} is not installed, and real magnetograms need it: pip install "hearjax[sun]".')
 
   app.run(guarded)

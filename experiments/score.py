@@ -1,34 +1,32 @@
 """Scores FITS magnetograms with the trained members of a work directory: a table of probabilities, and pictures.
 
 A patch is the square that the network looks at, and its probability is that of emergence at the centre of the patch:
-without a place the map is tiled closely.
+without a place, the observed part of the Sun is tiled with centres --step_mm apart.
 
 python -m experiments.score --workdir=work --fits=hmi.M_720s.fits --out=scores
 """
 
 import functools
 import glob
+import itertools
 import os
 import pathlib
 import sys
 
-import numpy as np
 from absl import flags
 from astropy.table import Table, vstack
+from tqdm import tqdm
 
 from experiments import cli
 from hearjax import ensemble
-from hearjax.report.score_plots import plot_scores
+from hearjax.files import write_whole
 from hearjax.scoring import score_patches
-from hearjax.survey.archive import write_whole
-from hearjax.survey.hmi import postel_patch, read_magnetogram
-from hearjax.survey.tiling import tile_centres
 
 cli.define_workdir_flag()
 flags.DEFINE_multi_string('fits', None, 'FITS magnetogram, or a quoted pattern such as "*.fits"; may be repeated.')
 flags.DEFINE_float('longitude', None, 'Carrington longitude of the one patch to score [deg]; tiles without it.')
 flags.DEFINE_float('latitude', None, 'Heliographic latitude of the one patch to score [deg].', -90.0, 90.0)
-flags.DEFINE_float('step', 0.25, 'Distance of neighbouring tiles, in sides of a patch.', 0.01, 1.0)
+flags.DEFINE_float('step_mm', 10.0, 'Distance of the centres of neighbouring tiles [Mm].', lower_bound=0.0)
 flags.DEFINE_float('min_coverage', 0.5, 'Least fraction of a tile that must be observed.', 0.0, 1.0)
 flags.DEFINE_float('max_angle', 75.0, 'Heliocentric angle beyond which the field counts as missing [deg].', 1.0, 90.0)
 flags.DEFINE_string('out', None, 'Folder for scores.ecsv and one picture per file.')
@@ -37,8 +35,10 @@ flags.mark_flags_as_required(['workdir', 'fits', 'out'])
 FLAGS = flags.FLAGS
 
 TABLE_NAME = 'scores.ecsv'
-SHOWN = ('file', 'longitude', 'latitude', 'cmd', 'mu', 'probability', 'probability_std', 'unsigned_flux', 'missing')
-FORMATS = {
+CHUNK = 1024  # Patches in memory at a time: 9 MB where the network looks at 48 px.
+SHOWN_ROWS = 20  # A longer table is no reading.
+SHOWN = {
+  'file': None,
   'longitude': '.2f',
   'latitude': '.2f',
   'cmd': '.1f',
@@ -67,9 +67,9 @@ def main() -> None:
       print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
   if tables:
     table = vstack(tables, metadata_conflicts='error')
-    table.meta = {'workdir': str(FLAGS.workdir), 'domain': members.config['domain']}
+    table.meta = {'workdir': str(FLAGS.workdir), 'domain': members.domain}
     write_whole(out / TABLE_NAME, lambda temporary: table.write(temporary, format='ascii.ecsv'))
-    print_scores(table, members.config['domain'])
+    print_scores(tables, members.domain)
   if len(tables) < len(paths):
     sys.exit(f'error: {len(paths) - len(tables)} of {len(paths)} files could not be scored.')
 
@@ -116,35 +116,61 @@ def score_file(members: ensemble.Ensemble, path: pathlib.Path, picture: pathlib.
     ValueError: The file is no magnetogram, or shows nothing of the place asked for.
     OSError: It cannot be read, or the picture cannot be written.
   """
-  domain = members.config['domain']
+  from hearjax.report import score_plots  # Only here: they need sunpy, which --help does not.
+  from hearjax.survey import hmi, tiling
+
+  domain = members.domain
   grid = {'size': domain['size'], 'pixel_scale_mm': domain['pixel_scale_mm'], 'max_angle_deg': FLAGS.max_angle}
-  magnetogram = read_magnetogram(path)
+  magnetogram = hmi.read_magnetogram(path)
   if FLAGS.longitude is None:
-    centres = tile_centres(magnetogram, **grid, step=FLAGS.step, min_coverage=FLAGS.min_coverage)
+    bar = functools.partial(tqdm, desc=path.name, unit='strip', disable=None)
+    patches = tiling.tile_patches(
+      magnetogram, **grid, step_mm=FLAGS.step_mm, min_coverage=FLAGS.min_coverage, file=path.name, progress=bar
+    )
   else:
-    centres = [(FLAGS.longitude, FLAGS.latitude)]
-  patches = [postel_patch(magnetogram, *centre, **grid, file=path.name) for centre in centres]
-  if all(patch.missing == 1 for patch in patches):
-    raise ValueError(f'{path} shows nothing of the Sun around {centres[0]} (Carrington longitude, latitude in deg).')
-  table = score_patches(functools.partial(ensemble.logits, members), patches, domain)
-  figure = plot_scores(magnetogram, table, domain, path.name, FLAGS.step)
+    patches = iter([hmi.postel_patch(magnetogram, FLAGS.longitude, FLAGS.latitude, **grid, file=path.name)])
+  predict = functools.partial(ensemble.logits, members)
+  chunks = iter(lambda: list(itertools.islice(patches, CHUNK)), [])
+  table = vstack([score_patches(predict, chunk, domain) for chunk in chunks])
+  if (table['missing'] == 1).all():
+    place = f'longitude {table["longitude"][0]:.1f}, latitude {table["latitude"][0]:.1f} deg (Carrington)'
+    raise ValueError(f'{path} shows nothing of the Sun around {place}.')
+  figure = score_plots.plot_scores(magnetogram, table, domain, path.name, FLAGS.step_mm)
   write_whole(picture, lambda temporary: figure.savefig(temporary, dpi=130))
   return table
 
 
-def print_scores(table: Table, domain: dict) -> None:
-  shown = table[list(SHOWN)]
-  for name, text in FORMATS.items():
-    if name in SHOWN:
+def print_scores(tables: list[Table], domain: dict) -> None:
+  for table in tables:
+    print(describe_scores(table))
+  table = vstack(tables)
+  if len(table) <= SHOWN_ROWS:
+    shown = table[list(SHOWN)]
+    for name, text in SHOWN.items():
       shown[name].info.format = text
-  shown['outside'] = np.where(np.asarray(table['outside']) != '', 'outside', '')
-  shown.pprint(max_lines=40, max_width=-1, align='<')
+    shown['outside'] = ['outside' if text else '' for text in table['outside']]
+    shown.pprint(max_lines=-1, max_width=-1, align='<')
   outside = [text for text in table['outside'] if text]
   counts = ', '.join(f'{name} {sum(name in text for text in outside)}' for name in ('flux', 'peak', 'mu', 'missing'))
   print(f'{len(outside)} of {len(table)} patches lie outside what the network was trained on ({counts}).')
+  if domain['n_frames'] > 1:
+    print(
+      f'Each file is taken for a single frame; the network was trained on means of {domain["n_frames"]} frames, '
+      'which are far less noisy.'
+    )
   if domain['source'] == 'simulated':
     print('The network was trained on a simulated survey: the probability is no forecast.')
-  print(f'wrote {pathlib.Path(FLAGS.out) / TABLE_NAME}')
+  print(f'All patches are in {pathlib.Path(FLAGS.out) / TABLE_NAME}.')
+
+
+def describe_scores(table: Table) -> str:
+  """Returns one line about the patches of one file."""
+  outside = sum(text != '' for text in table['outside'])
+  best = table[table['probability'].argmax()]
+  return (
+    f'{best["file"]}: {len(table)} patches, {outside} outside; highest probability {best["probability"]:.3f} at '
+    f'longitude {best["longitude"]:.2f}, latitude {best["latitude"]:.2f}{" (outside)" if best["outside"] else ""}'
+  )
 
 
 if __name__ == '__main__':

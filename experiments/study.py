@@ -7,7 +7,6 @@ in `hearjax/model.py`, `training.py` and `augmentation.py` follow this table. It
 
 import dataclasses
 import pathlib
-import time
 
 import numpy as np
 from absl import flags
@@ -16,12 +15,12 @@ from astropy.table import Table
 from experiments import cli
 from hearjax import baselines, cross_validation, folds
 from hearjax.cross_validation import RunSettings
-from hearjax.features import feature_table
+from hearjax.files import write_whole
 from hearjax.predictions import build_predictions
-from hearjax.survey.archive import write_whole
 from hearjax.survey.simulate import simulate_survey
 from hearjax.survey.survey import Survey
 from hearjax.verification import skill_mean_table, skill_table
+from hearjax.workdir import plain
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string('out', None, 'Table to write (ECSV); variants that are in it already are not run again.')
@@ -32,7 +31,7 @@ flags.DEFINE_list('variants', [], 'Variants to run; all for none.')
 flags.mark_flag_as_required('out')
 
 NO_AUGMENTATION = {'polarity': False, 'mirror': False, 'transpose': False, 'shift_px': 0}
-EXACT = ('polarity', 'mirror_longitude', 'mirror_latitude')
+MIRRORS = ('mirror_longitude', 'mirror_latitude')
 DESIGN_SHAPE = {'widths': (16, 32, 64, 64), 'strides': (2, 2, 2, 2)}
 
 # Name -> what it changes of the default run, by group of settings.
@@ -41,25 +40,14 @@ VARIANTS: dict[str, dict[str, dict]] = {
   'trained on the last interval': {'run': {'train_intervals': (-1,)}},
   'three seeds, averaged': {'run': {'seeds': 3}},
   'no augmentation': {'augmentation': NO_AUGMENTATION},
-  'no shifts': {'augmentation': {'shift_px': 0}},
   'shifts to 6 px': {'augmentation': {'shift_px': 6}},
-  'gain 0.3': {'augmentation': {'gain': 0.3}},
   'polarity exact': {'augmentation': {'polarity': False}, 'model': {'symmetries': ('polarity',)}},
-  'polarity and mirrors exact': {'augmentation': {'polarity': False, 'mirror': False}, 'model': {'symmetries': EXACT}},
+  'mirrors exact': {'augmentation': {'mirror': False}, 'model': {'symmetries': MIRRORS}},
   'whole map, average pooling': {'model': {'crop_px': 0, 'centre_mm': 0.0, 'log_pool': 0.0, **DESIGN_SHAPE}},
-  'crop 64 px': {'model': {'crop_px': 64}},
   'no central window': {'model': {'centre_mm': 0.0}},
   'no logarithm': {'model': {'log_pool': 0.0}},
   'strides 2, 2, 2, 2': {'model': {'strides': (2, 2, 2, 2)}},
-  'widths 16, 32, 64, 64': {'model': {'widths': (16, 32, 64, 64)}},
-  'three layers': {'model': {'widths': (16, 32, 32), 'kernels': (5, 3, 3), 'strides': (2, 2, 1)}},
-  'clip 300 G, scale 30 G': {'model': {'limit_gauss': 300.0, 'scale_gauss': 30.0}},
   'clip 50 G, scale 50 G': {'model': {'limit_gauss': 50.0, 'scale_gauss': 50.0}},
-  'scale 1000 G': {'model': {'scale_gauss': 1000.0}},
-  'learning rate 3e-3': {'training': {'learning_rate': 3e-3}},
-  'learning rate 3e-2': {'training': {'learning_rate': 3e-2}},
-  'no parameter average': {'training': {'average_decay': 0.0}},
-  '80 epochs': {'training': {'epochs': 80, 'patience': 40}},
 }
 
 
@@ -82,19 +70,15 @@ def scores(predictions: Table) -> dict[str, float]:
 
 def run_variant(survey: Survey, splits: folds.Splits, change: dict[str, dict]) -> dict[str, float]:
   """Cross-validates one variant on one survey."""
-  started = time.monotonic()
-  columns = cross_validation.run(survey, splits, apply(change))
-  row = scores(build_predictions(survey, columns, 'cnn', {}))
-  return row | {'seconds': time.monotonic() - started}
+  return scores(build_predictions(survey, cross_validation.run(survey, splits, apply(change)), 'cnn', {}))
 
 
 def run_baselines(survey: Survey, splits: folds.Splits) -> dict[str, dict[str, float]]:
   """Cross-validates the discriminant analyses on one survey, for comparison."""
   settings = baselines.DiscriminantSettings()
-  features = feature_table(survey.field, survey.pixel_scale_mm)
+  features = baselines.survey_features(survey, settings)
   return {
-    model: scores(baselines.cross_validate(survey, splits, model, settings, features)) | {'seconds': 0.0}
-    for model in baselines.MODELS
+    model: scores(baselines.cross_validate(survey, splits, model, settings, features)) for model in baselines.MODELS
   }
 
 
@@ -112,12 +96,19 @@ def main() -> None:
   unknown = set(FLAGS.variants) - set(VARIANTS)
   if unknown:
     raise ValueError(f'Unknown variants {sorted(unknown)}; known are {", ".join(VARIANTS)}.')
-  rows = [dict(row) for row in Table.read(path, format='ascii.ecsv')] if path.exists() else []
+  # What a row depends on beside its variant and survey: a table of other settings is not gone on with.
+  meta = plain({'pairs': FLAGS.pairs, 'folds': FLAGS.folds, 'default': dataclasses.asdict(RunSettings())})
+  rows = []
+  if path.exists():
+    table = Table.read(path, format='ascii.ecsv')
+    if table.meta != meta:
+      raise ValueError(f'{path} is of a study with other settings; name another --out.')
+    rows = [dict(row) for row in table]
   done = {(row['variant'], row['survey_seed']) for row in rows}
 
   def record(variant: str, seed: int, row: dict[str, float]) -> None:
     rows.append({'variant': variant, 'survey_seed': seed, **row})
-    table = Table(rows=rows)
+    table = Table(rows=rows, meta=meta)
     write_whole(path, lambda temporary: table.write(temporary, format='ascii.ecsv'))
     print(f'{variant}, survey {seed}: mean TSS {row["tss"]:.3f}, mean AUC {row["auc"]:.3f}', flush=True)
 

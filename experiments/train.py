@@ -4,6 +4,7 @@ A run that was interrupted goes on where it stopped when the same command is giv
 """
 
 import dataclasses
+import pathlib
 
 from absl import flags
 from tqdm import tqdm
@@ -29,7 +30,9 @@ cli.define_workdir_flag()
 cli.define_seed_flag()
 flags.DEFINE_integer('folds', 10, 'Folds of the cross-validation, by pair.')
 flags.DEFINE_integer('seeds', RUN.seeds, 'Networks per fold, averaged in their logits.')
-flags.DEFINE_multi_integer('train_intervals', [], 'Intervals to learn from (repeat the flag); all for none.')
+flags.DEFINE_multi_integer(
+  'train_intervals', [], 'Intervals to learn from (repeat the flag); by default all before emergence.'
+)
 flags.DEFINE_float('max_missing', 0.2, 'Largest fraction of missing pixels that a magnetogram may have.')
 flags.DEFINE_integer('checkpoint_every', RUN.checkpoint_every, 'Epochs between checkpoints.')
 flags.DEFINE_bool('tensorboard', False, 'Also write TensorBoard event files.')
@@ -67,10 +70,22 @@ def settings_from_flags() -> RunSettings:
     names = [field.name for field in dataclasses.fields(kind) if field.name not in given]
     return kind(**given, **{name: FLAGS[prefix + name].value for name in names})
 
-  shape = {name: tuple(map(int, FLAGS[name].value)) for name in ('widths', 'kernels', 'strides')}
+  shape = {name: whole_numbers(name) for name in ('widths', 'kernels', 'strides')}
   model = fill(ModelSettings, **shape, symmetries=tuple(FLAGS.symmetries))
   training = fill(TrainSettings, augmentation=fill(Augmentation, 'augment_'))
   return fill(RunSettings, model=model, training=training, train_intervals=tuple(FLAGS.train_intervals))
+
+
+def whole_numbers(name: str) -> tuple[int, ...]:
+  """Returns the value of a flag that lists whole numbers.
+
+  Raises:
+    ValueError: One of them is not.
+  """
+  try:
+    return tuple(map(int, FLAGS[name].value))
+  except ValueError as error:
+    raise ValueError(f'--{name} are whole numbers, one for each layer, got {",".join(FLAGS[name].value)}.') from error
 
 
 class ProgressBar:
@@ -78,29 +93,39 @@ class ProgressBar:
 
   def __init__(self, settings: RunSettings, n_folds: int):
     self._seeds, self._epochs = settings.seeds, settings.training.epochs
-    self._bar = tqdm(total=n_folds * self._seeds * self._epochs, unit='epoch', dynamic_ncols=True)
+    self._bar = None
+    self._total = n_folds * self._seeds * self._epochs
 
   def __call__(self, line: dict) -> None:
     before = (line['fold'] * self._seeds + line['seed']) * self._epochs
-    # A member that stops early gives its remaining epochs away.
-    self._bar.n = before + (self._epochs if line['finished'] else line['epoch'])
+    if self._bar is None:  # What an earlier run has done does not count for the time left.
+      initial = before + line['epoch'] - 1
+      self._bar = tqdm(total=self._total, initial=initial, unit='epoch', dynamic_ncols=True)
     self._bar.set_description(f'fold {line["fold"]} seed {line["seed"]} epoch {line["epoch"]}', refresh=False)
-    self._bar.set_postfix(loss=f'{line["loss"]:.3f}', tss=f'{line["validation_tss"]:.2f}')
+    self._bar.set_postfix(loss=f'{line["loss"]:.3f}', tss=f'{line["validation_tss"]:.2f}', refresh=False)
+    # A member that stops early gives its remaining epochs away.
+    self._bar.update(before + (self._epochs if line['finished'] else line['epoch']) - self._bar.n)
+
+  def close(self) -> None:
+    if self._bar is not None:
+      self._bar.close()
 
 
 def main() -> None:
   run_settings = settings_from_flags()
   survey = read_survey(FLAGS.survey, max_missing=FLAGS.max_missing)
-  visible_px = run_settings.model.visible_px(survey.field.shape[-1])
   settings = {
     'survey_checksum': checksum(survey),
     'survey_source': survey.source,
     'folds': FLAGS.folds,
     **dataclasses.asdict(run_settings),
-    'domain': training_domain(survey.replace(field=transforms.crop(survey.field, visible_px))),
   }
-  directory = workdir.open_workdir(FLAGS.workdir, settings, PRODUCT)
-  splits = folds.obtain_splits(directory / 'splits.json', survey, FLAGS.folds, FLAGS.seed)
+  path_of_splits = pathlib.Path(FLAGS.workdir) / 'splits.json'
+  splits = folds.read_or_make_splits(path_of_splits, survey, FLAGS.folds, FLAGS.seed)
+  cross_validation.fold_rows(survey, splits, run_settings.train_intervals)  # Fails here, before anything is written.
+  seen = transforms.crop(survey.field, run_settings.model.visible_px(survey.field.shape[-1]))
+  directory = workdir.open_workdir(FLAGS.workdir, settings, PRODUCT, training_domain(survey.replace(field=seen)))
+  folds.write_splits(path_of_splits, splits, survey)
   log = MetricsLog(directory / 'metrics.jsonl', FLAGS.tensorboard)
   bar = ProgressBar(run_settings, FLAGS.folds)
 
@@ -109,6 +134,7 @@ def main() -> None:
     bar(line)
 
   columns = cross_validation.run(survey, splits, run_settings, directory, report)
+  bar.close()
   write_predictions(directory / PRODUCT, build_predictions(survey, columns, 'cnn', workdir.plain(settings)))
   print(f'Trained {FLAGS.folds * FLAGS.seeds} networks; predictions are in {directory / PRODUCT}.')
 

@@ -8,9 +8,9 @@ from astropy.table import Table
 
 from experiments import cli
 from hearjax import verification
+from hearjax.files import write_whole
 from hearjax.predictions import read_predictions
 from hearjax.report.plots import plot_reliability, plot_skill
-from hearjax.survey.archive import write_whole
 
 FLAGS = flags.FLAGS
 

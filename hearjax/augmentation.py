@@ -28,6 +28,12 @@ class Augmentation:
   gain: float = 0.0
   noise_gauss: float = 0.0
 
+  def __post_init__(self):
+    if not (self.shift_px >= 0 and self.gain >= 0 and self.noise_gauss >= 0):
+      raise ValueError(
+        f'shift_px, gain and noise_gauss must not be negative, got {self.shift_px}, {self.gain}, {self.noise_gauss}.'
+      )
+
 
 def augment(key: jax.Array, field: jax.Array, settings: Augmentation) -> jax.Array:
   """Returns one random version of one `[y, x]` map [G]."""

@@ -24,12 +24,12 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from hearjax import folds
+from hearjax import folds, transforms
 from hearjax.features import FEATURES, feature_table
 from hearjax.folds import Splits
 from hearjax.predictions import build_predictions
+from hearjax.skill import steady_threshold
 from hearjax.survey.survey import Survey
-from hearjax.threshold import steady_threshold
 from hearjax.workdir import plain
 
 MODELS = ('da_flux', 'da_linear', 'da_quadratic', 'da_kernel')
@@ -54,6 +54,8 @@ class DiscriminantSettings:
   """What a discriminant analysis reads and how.
 
   Attributes:
+    crop_px: Side of the central square in which features are taken [px]; 0 for the whole map. The default is what the
+      default network looks at, so that the two are compared on the same pixels.
     features: Names of the features of the multi-variable models. The default leaves out the mean unsigned field: it is
       the unsigned flux over the area, the same number for maps of one size.
     logarithm: Whether the heavy-tailed features, the unsigned flux of `da_flux` among them, enter as log10. Without
@@ -62,6 +64,7 @@ class DiscriminantSettings:
     kernel_features: Largest number of features of `da_kernel`.
   """
 
+  crop_px: int = 48
   features: tuple[str, ...] = tuple(name for name in FEATURES if name != 'mean_unsigned_field')
   logarithm: bool = True
   bandwidths: tuple[float, ...] = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
@@ -71,6 +74,8 @@ class DiscriminantSettings:
     unknown = [name for name in self.features if name not in FEATURES]
     if unknown or not self.features:
       raise ValueError(f'The features {list(unknown)} are unknown; name some of {", ".join(FEATURES)}.')
+    if self.crop_px < 0:
+      raise ValueError(f'crop_px must not be negative, got {self.crop_px}.')
     if not self.bandwidths or min(self.bandwidths) <= 0 or self.kernel_features < 1:
       raise ValueError(
         f'da_kernel needs positive bandwidths and at least one feature, got {self.bandwidths}, {self.kernel_features}.'
@@ -94,7 +99,7 @@ def cross_validate(
     splits: Its folds.
     model: One of `MODELS`.
     settings: The default ones for None.
-    features: `[n, n_features]` of `feature_table` for the survey, where it is at hand already.
+    features: What `survey_features` returns, where it is at hand already.
 
   Returns:
     A predictions table with the seed 0: nothing here is random.
@@ -105,7 +110,7 @@ def cross_validate(
   settings = settings or DiscriminantSettings()
   names = feature_names(model, settings)
   if features is None:
-    features = feature_table(survey.field, survey.pixel_scale_mm)
+    features = survey_features(survey, settings)
   values = features[:, [list(FEATURES).index(name) for name in names]].astype(np.float64)
   classifier = build_classifier(model, settings)
   label, interval, pair = (np.asarray(leaf) for leaf in (survey.label, survey.interval, survey.pair))
@@ -124,6 +129,12 @@ def cross_validate(
   described = dataclasses.asdict(settings) | {'features': names, 'logit_limit': LOGIT_LIMIT}
   joined = {name: np.concatenate(parts) for name, parts in columns.items()}
   return build_predictions(survey, joined, model, plain(described))
+
+
+def survey_features(survey: Survey, settings: DiscriminantSettings) -> np.ndarray:
+  """Returns `[n, n_features]` all features of each magnetogram, taken in its central square."""
+  size = survey.field.shape[-1]
+  return feature_table(transforms.crop(survey.field, min(settings.crop_px or size, size)), survey.pixel_scale_mm)
 
 
 def feature_names(model: str, settings: DiscriminantSettings) -> tuple[str, ...]:

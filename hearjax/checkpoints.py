@@ -29,9 +29,18 @@ class MemberCheckpoint:
     self._manager.close()
 
   def save(self, state: MemberState) -> None:
-    """Writes the state as that of its epoch."""
+    """Writes the state as that of its epoch.
+
+    Raises:
+      OSError: It cannot be written; the checkpoint before it stays.
+    """
     items = ocp.args.Composite(params=ocp.args.StandardSave(state.best), training=ocp.args.StandardSave(state))
-    self._manager.save(int(state.epoch), args=items, force=True)
+    try:
+      self._manager.save(int(state.epoch), args=items, force=True)
+    except Exception as error:  # TensorStore tells a full disk as a ValueError.
+      raise OSError(
+        f'Cannot write the checkpoint {self._manager.directory}: is the disk full, or the folder not writable?'
+      ) from error
 
   def restore(self, like: MemberState) -> MemberState | None:
     """Returns the latest state, or None where there is none.
@@ -65,7 +74,7 @@ def _restore(path: pathlib.Path, like: Any) -> Any:
   try:
     with ocp.StandardCheckpointer() as checkpointer:
       return checkpointer.restore(path, like)
-  except (ValueError, KeyError, OSError) as error:  # Orbax compares tree and shapes; its message is a page long.
+  except Exception as error:  # Orbax and TensorStore raise many types, with a message of a page.
     raise ValueError(
       f'The checkpoint {path} is damaged or of another model: its layers or their shapes differ from what is asked '
       'for; use the work directory with the settings that made it.'

@@ -20,10 +20,9 @@ from hearjax.checkpoints import MemberCheckpoint
 from hearjax.ensemble import member_name
 from hearjax.folds import Splits
 from hearjax.model import ModelSettings, build_model
+from hearjax.skill import best_threshold, steady_threshold, tss_at
 from hearjax.survey.survey import Survey
-from hearjax.threshold import best_threshold, steady_threshold
 from hearjax.training import MemberState, TrainSettings
-from hearjax.verification import tss_at
 
 # Called after every epoch with what belongs into one line of metrics.jsonl.
 Report = Callable[[dict[str, Any]], None]
@@ -36,7 +35,7 @@ class RunSettings:
   Attributes:
     seed: The run key.
     seeds: Members per fold, differing in initialisation and in the order of what they see.
-    train_intervals: Intervals to learn from; empty for all. All intervals are predicted in any case.
+    train_intervals: Intervals to learn from; empty for all before the emergence time. All are predicted in any case.
     checkpoint_every: Epochs between checkpoints; also where a killed run resumes.
     model, training: Settings of the network and of its training.
   """
@@ -78,15 +77,21 @@ def fold_rows(survey: Survey, splits: Splits, train_intervals: tuple[int, ...]) 
   """Returns the rows of every fold.
 
   Raises:
-    ValueError: A side has no row of the training intervals.
+    ValueError: A side lacks a class at the training intervals.
   """
-  learnt = np.isin(survey.interval, train_intervals) if train_intervals else np.ones(len(survey), bool)
+  learnt = np.isin(survey.interval, train_intervals) if train_intervals else np.asarray(survey.hours) < 0
+  named = f'the intervals {list(train_intervals)}' if train_intervals else 'the intervals before emergence'
   result = []
   for number, fold in enumerate(splits.folds):
     train, validation, test = (fold_module.rows_of(survey, side) for side in (fold.train, fold.validation, fold.test))
     rows = FoldRows(train[learnt[train]], validation[learnt[validation]], test)
-    if not len(rows.train) or not len(rows.validation):
-      raise ValueError(f'Fold {number} has no magnetogram of the training intervals {list(train_intervals)}.')
+    for name, side in (('training', rows.train), ('validation', rows.validation)):
+      classes = sorted(set(np.asarray(survey.label)[side].tolist()))
+      if classes != [0, 1]:
+        raise ValueError(
+          f'The {name} part of fold {number} has the classes {classes} at {named}; it needs both, 0 and 1: use more '
+          'pairs, other intervals or fewer folds.'
+        )
     result.append(rows)
   return result
 

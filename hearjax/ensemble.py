@@ -22,13 +22,13 @@ class Ensemble:
     model: The network.
     params: Parameters, with a leading axis over the members.
     names: Name of each member, `fold00_seed0` and so on.
-    config: Settings of the run that trained them (`domain`, what they were trained on, among them).
+    domain: What they were trained on (`scoring.training_domain`).
   """
 
   model: EmergenceNetwork
   params: Any
   names: tuple[str, ...]
-  config: dict[str, Any]
+  domain: dict[str, Any]
 
 
 def member_name(fold: int, seed: int) -> str:
@@ -44,16 +44,16 @@ def load(directory: str | os.PathLike) -> Ensemble:
     ValueError: A checkpoint is of another model than config.json says.
   """
   directory = pathlib.Path(directory)
-  config = workdir.read_config(directory)['settings']
+  config = workdir.read_config(directory)
+  run, domain = config['settings'], config['domain']
   if not (directory / 'predictions' / 'cnn.ecsv').is_file():
     raise FileNotFoundError(f'{directory} holds no finished training; run train to its end first.')
-  settings = {key: tuple(value) if isinstance(value, list) else value for key, value in config['model'].items()}
-  model = build_model(ModelSettings(**settings), config['domain']['pixel_scale_mm'])
-  size = config['domain']['size']
-  like = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, size, size)))
-  names = tuple(member_name(fold, seed) for fold in range(config['folds']) for seed in range(config['seeds']))
+  settings = {key: tuple(value) if isinstance(value, list) else value for key, value in run['model'].items()}
+  model = build_model(ModelSettings(**settings), domain['pixel_scale_mm'])
+  like = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, domain['size'], domain['size'])))
+  names = tuple(member_name(fold, seed) for fold in range(run['folds']) for seed in range(run['seeds']))
   params = [checkpoints.restore_params(directory / 'checkpoints' / name, like) for name in names]
-  return Ensemble(model, jax.tree.map(lambda *leaves: jnp.stack(leaves), *params), names, config)
+  return Ensemble(model, jax.tree.map(lambda *leaves: jnp.stack(leaves), *params), names, domain)
 
 
 def logits(ensemble: Ensemble, field: np.ndarray, chunk: int = 64) -> np.ndarray:

@@ -6,6 +6,7 @@ import pathlib
 from typing import Any
 
 from hearjax.ensemble import member_name
+from hearjax.files import write_whole
 
 BOARD_KEYS = ('loss', 'validation_loss', 'validation_tss')
 
@@ -29,7 +30,7 @@ class MetricsLog:
     """
     self._path = pathlib.Path(path)
     lines = read_metrics(self._path)
-    self._path.write_text(''.join(json.dumps(line) + '\n' for line in lines))
+    write_whole(self._path, lambda temporary: temporary.write_text(''.join(json.dumps(line) + '\n' for line in lines)))
     self._written = {_key(line) for line in lines}
     self._board = _summary_writer(self._path.parent / 'tensorboard') if tensorboard else None
 

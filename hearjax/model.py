@@ -6,6 +6,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from hearjax import transforms
 
@@ -24,8 +25,8 @@ class ModelSettings:
     centre_mm: Radius (standard deviation) of the central window over which the last layer is averaged, beside its
       average over the whole square [Mm]; 0 for the whole square alone. Square and window follow the centre of the
       map, which is where a survey puts the emergence site.
-    log_pool: What is added to the averaged activations before their logarithm goes into the logit, so that the logit
-      grows with the logarithm of the flux; 0 for no logarithm.
+    log_pool: Averaged activation a from which on the logit grows with its logarithm, as log(1 + average / a), so that
+      strong flux does not outweigh all else; 0 for no logarithm. A filter without activation adds nothing either way.
     symmetries: Symmetries that the logit obeys exactly, each by averaging over its two versions of the map:
       any of `polarity`, `mirror_longitude`, `mirror_latitude`, `transpose`.
     lowering: How convolutions are computed: `auto`, `lax` or `patches` (see `Convolution`).
@@ -49,10 +50,12 @@ class ModelSettings:
       )
     if not self.widths or min(*self.widths, *self.kernels, *self.strides) < 1:
       raise ValueError('A network needs at least one layer, and widths, kernels and strides of at least 1.')
-    if self.limit_gauss <= 0 or self.scale_gauss <= 0:
+    if not (0 < self.limit_gauss < float('inf') and 0 < self.scale_gauss < float('inf')):
       raise ValueError(f'limit_gauss and scale_gauss must be positive, got {self.limit_gauss}, {self.scale_gauss}.')
-    if min(self.crop_px, self.centre_mm, self.log_pool) < 0:
-      raise ValueError('crop_px, centre_mm and log_pool must not be negative.')
+    if not (self.crop_px >= 0 and 0 <= self.centre_mm < float('inf') and 0 <= self.log_pool < float('inf')):
+      raise ValueError(
+        f'crop_px, centre_mm and log_pool must not be negative, got {self.crop_px}, {self.centre_mm}, {self.log_pool}.'
+      )
     unknown = set(self.symmetries) - set(SYMMETRIES)
     if unknown:
       raise ValueError(f'Unknown symmetries {sorted(unknown)}; known are {", ".join(SYMMETRIES)}.')
@@ -62,6 +65,20 @@ class ModelSettings:
   def visible_px(self, size: int) -> int:
     """Returns the side of the central square of a map of `size` px that the network looks at [px]."""
     return min(self.crop_px or size, size)
+
+  def positions_px(self, size: int) -> np.ndarray:
+    """Returns where the outputs of the last layer lie along an axis of `size` px, from its middle [px].
+
+    Zero padding that is even on both sides is impossible for an odd kernel with stride 2 on an even map: the outputs
+    do not lie symmetrically about the middle, and a window that took them for so would miss it by more than a pixel.
+    """
+    first, step = 0.0, 1
+    n = size
+    for kernel, stride in zip(self.kernels, self.strides, strict=True):
+      before, n, _ = same_padding(n, kernel, stride)
+      first += step * ((kernel - 1) / 2 - before)
+      step *= stride
+    return first + step * np.arange(n) - (size - 1) / 2
 
 
 SYMMETRIES: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -109,16 +126,25 @@ def convolve_lax(maps: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 def convolve_patches(maps: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
   """Does what `convolve_lax` does, as a product of the matrix of all patches with the kernel."""
   side = kernel.shape[0]
-  height, width = maps.shape[1:3]
-  out = -(-height // stride), -(-width // stride)
-  pads = [max((n_out - 1) * stride + side - n, 0) for n_out, n in zip(out, (height, width), strict=True)]
-  padded = jnp.pad(maps, ((0, 0), *((pad // 2, pad - pad // 2) for pad in pads), (0, 0)))
+  pads, out = [], []
+  for size in maps.shape[1:3]:
+    before, n_out, after = same_padding(size, side, stride)
+    pads.append((before, after))
+    out.append(n_out)
+  padded = jnp.pad(maps, ((0, 0), *pads, (0, 0)))
   views = [
     padded[:, row : row + (out[0] - 1) * stride + 1 : stride, column : column + (out[1] - 1) * stride + 1 : stride]
     for row in range(side)
     for column in range(side)
   ]
   return jnp.concatenate(views, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
+
+
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int, int]:
+  """Returns zeros before, outputs, and zeros after an axis of `size` px for `SAME` padding."""
+  n_out = -(-size // stride)
+  total = max((n_out - 1) * stride + kernel - size, 0)
+  return total // 2, n_out, total - total // 2
 
 
 class EmergenceNetwork(nn.Module):
@@ -145,20 +171,19 @@ class EmergenceNetwork(nn.Module):
       maps = nn.relu(Convolution(width, kernel, stride, settings.lowering, name=f'convolution_{number}')(maps))
     pooled = [jnp.mean(maps, axis=(1, 2))]
     if settings.centre_mm:
-      pixel_mm = self.pixel_scale_mm * field.shape[-1] / maps.shape[2]  # Of the last layer.
-      pooled.append(jnp.einsum('byxc,yx->bc', maps, central_window(maps.shape[1:3], settings.centre_mm / pixel_mm)))
+      y, x = (settings.positions_px(size) * self.pixel_scale_mm for size in field.shape[1:])
+      pooled.append(jnp.einsum('byxc,yx->bc', maps, central_window(y, x, settings.centre_mm)))
     pooled = jnp.concatenate(pooled, axis=-1)
     if settings.log_pool:
-      pooled = jnp.log(settings.log_pool + pooled)
+      pooled = jnp.log1p(pooled / settings.log_pool)
     logits = nn.Dense(1, name='logit')(pooled)[:, 0]
     return jnp.mean(logits.reshape(len(versions), -1), axis=0)
 
 
-def central_window(shape: tuple[int, int], radius_px: float) -> jax.Array:
-  """Returns `[y, x]` a centred Gaussian of standard deviation `radius_px`, its sum 1."""
-  y, x = (jnp.exp(-0.5 * ((jnp.arange(n) - (n - 1) / 2) / radius_px) ** 2) for n in shape)
-  window = y[:, None] * x
-  return window / jnp.sum(window)
+def central_window(y_mm: np.ndarray, x_mm: np.ndarray, radius_mm: float) -> np.ndarray:
+  """Returns `[y, x]` a Gaussian of standard deviation `radius_mm` about the origin of the positions, its sum 1."""
+  window = np.exp(-0.5 * (y_mm[:, None] ** 2 + x_mm**2) / radius_mm**2)
+  return window / window.sum()
 
 
 def build_model(settings: ModelSettings, pixel_scale_mm: float) -> EmergenceNetwork:

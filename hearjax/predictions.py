@@ -14,7 +14,7 @@ from astropy import units as u
 from astropy.table import Table
 from scipy.special import expit, logit
 
-from hearjax.survey.archive import write_whole
+from hearjax.files import write_whole
 from hearjax.survey.survey import Survey, checksum
 
 STRINGS = ('region_id', 'pair_id')
@@ -33,7 +33,7 @@ def build_predictions(
   Args:
     survey: The whole survey.
     columns: For `n` forecasts `row` (of the survey), `fold`, `seed`, `logit` (log odds of PE) and `threshold` (the
-      probability at or above which emergence is forecast, chosen on the member's training part), `[n]` each.
+      probability at or above which emergence is forecast, chosen on the fold's training part), `[n]` each.
     model: Name of the model (`cnn`, `da_linear`, …).
     settings: What the model was built and fitted with; plain numbers, strings, lists and dictionaries.
 

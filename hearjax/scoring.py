@@ -46,18 +46,21 @@ def training_domain(survey: Survey) -> dict[str, Any]:
   """Describes what a network trained on `survey` has seen, as plain numbers for config.json.
 
   Args:
-    survey: The survey, cropped to what the network looks at.
+    survey: The survey, its field cropped to what the network looks at.
 
   Returns:
     `unsigned_flux_mx` [Mx] and `peak_gauss` [G]: 1st and 99th percentile over the magnetograms; `min_mu`,
-    `max_missing`: the extremes; `source`, `pixel_scale_mm` [Mm], `size` [px].
+    `max_missing` (fraction of the pixels of `field`): the extremes; `n_frames`: median number of frames averaged into
+    a magnetogram; `source`, `pixel_scale_mm` [Mm], `size` [px].
   """
   flux, peak = _flux_and_peak(survey.field, survey.pixel_scale_mm)
   return {
     'unsigned_flux_mx': [float(value) for value in np.percentile(flux, RANGE_PERCENTILES)],
     'peak_gauss': [float(value) for value in np.percentile(peak, RANGE_PERCENTILES)],
     'min_mu': float(np.min(survey.mu)),
-    'max_missing': float(np.max(survey.missing)),
+    # Not survey.missing, which is that of the whole map.
+    'max_missing': float(np.max(np.mean(~np.isfinite(survey.field), axis=(1, 2)))),
+    'n_frames': int(np.median(survey.n_frames)),
     'source': survey.source,
     'pixel_scale_mm': float(survey.pixel_scale_mm),
     'size': int(survey.field.shape[-1]),

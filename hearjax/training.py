@@ -22,7 +22,7 @@ class TrainSettings:
   """How a member is trained; every entry is a choice of ours, made by the study that the README shows.
 
   Attributes:
-    epochs: Passes over the training rows.
+    epochs: Passes over the training rows, up to a last batch that is not full.
     batch_size: Maps per step.
     learning_rate: Peak of the schedule: linear warm-up over the first tenth, then half a cosine to zero.
     weight_decay: Decoupled weight decay (AdamW).
@@ -44,7 +44,7 @@ class TrainSettings:
     for name in ('epochs', 'batch_size', 'patience'):
       if getattr(self, name) < 1:
         raise ValueError(f'{name} must be at least 1, got {getattr(self, name)}.')
-    if not self.learning_rate > 0 or self.weight_decay < 0 or not 0 <= self.average_decay < 1:
+    if not (self.learning_rate > 0 and self.weight_decay >= 0 and 0 <= self.average_decay < 1):
       raise ValueError(
         'learning_rate must be positive, weight_decay not negative and average_decay in [0, 1), got '
         f'{self.learning_rate}, {self.weight_decay}, {self.average_decay}.'
@@ -77,7 +77,7 @@ class MemberState:
 
 @functools.cache  # One object for equal settings, so that jitted steps are compiled once in a process.
 def build_optimizer(settings: TrainSettings, steps_per_epoch: int) -> optax.GradientTransformation:
-  """Returns AdamW with clipped gradients and the schedule of `TrainSettings`."""
+  """Returns AdamW with the schedule of `TrainSettings`; b2 = 0.99 and the clipping at norm 1 are our choice."""
   steps = settings.epochs * steps_per_epoch
   schedule = optax.warmup_cosine_decay_schedule(
     0.1 * settings.learning_rate, settings.learning_rate, warmup_steps=max(1, steps // 10), decay_steps=max(2, steps)
@@ -161,7 +161,10 @@ def predict(model: nn.Module, params: Params, field: jax.Array, rows: np.ndarray
 
 
 def epoch_batches(key: jax.Array, epoch: int, rows: np.ndarray, steps: int, batch_size: int) -> np.ndarray:
-  """Returns `[steps, batch]` the shuffled rows of one epoch, drawn from the member's key and the epoch alone."""
+  """Returns `[steps, batch]` the shuffled rows of one epoch, drawn from the member's key and the epoch alone.
+
+  Rows that do not fill a batch wait for another epoch; where there are too few rows for the steps, some come twice.
+  """
   seed = np.asarray(jax.random.key_data(jax.random.fold_in(key, epoch)))
   shuffled = np.random.default_rng(seed).permutation(rows)
   return np.resize(shuffled, (steps, batch_size))

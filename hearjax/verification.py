@@ -19,55 +19,10 @@ from astropy.table import Table
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from hearjax.predictions import average_seeds
+from hearjax.skill import contingency, hss, pod, pofd, tss
 
 RULES = ('0.5', 'train')  # Which threshold a forecast is compared with: one half, or the one chosen in training.
 CONFIDENCE = (2.5, 97.5)  # Percentiles of a 95 % interval.
-
-
-# --- Scores -----------------------------------------------------------------------------------------------------
-
-
-def contingency(label: np.ndarray, forecast: np.ndarray) -> np.ndarray:
-  """Returns `[n, 4]` one 1 in each row: hit, miss, false alarm or correct negative.
-
-  Args:
-    label: `[n]` 1 for PE, 0 for NE.
-    forecast: `[n]` whether emergence is forecast.
-  """
-  emerges, warned = np.asarray(label) == 1, np.asarray(forecast, bool)
-  return np.stack([emerges & warned, emerges & ~warned, ~emerges & warned, ~emerges & ~warned], axis=-1).astype(int)
-
-
-def pod(counts: np.ndarray) -> np.ndarray:
-  """Returns the probability of detection of `[..., 4]` contingency counts; NaN without events."""
-  hits, misses, _, _ = np.moveaxis(counts, -1, 0)
-  return _ratio(hits, hits + misses)
-
-
-def pofd(counts: np.ndarray) -> np.ndarray:
-  """Returns the probability of false detection of `[..., 4]` contingency counts; NaN without non-events."""
-  _, _, false_alarms, negatives = np.moveaxis(counts, -1, 0)
-  return _ratio(false_alarms, false_alarms + negatives)
-
-
-def tss(counts: np.ndarray) -> np.ndarray:
-  """Returns the True Skill Statistic, POD - POFD (Hanssen & Kuipers 1965); NaN where one class is missing."""
-  return pod(counts) - pofd(counts)
-
-
-def hss(counts: np.ndarray) -> np.ndarray:
-  """Returns the Heidke skill score: the fraction correct, 0 for chance and 1 for perfection (Heidke 1926)."""
-  hits, misses, false_alarms, negatives = np.moveaxis(counts, -1, 0)
-  chance = (hits + misses) * (misses + negatives) + (hits + false_alarms) * (false_alarms + negatives)
-  return _ratio(2 * (hits * negatives - misses * false_alarms), chance)
-
-
-def tss_at(label: np.ndarray, probability: np.ndarray, threshold: np.ndarray | float) -> float:
-  """Returns the TSS of `[n]` probabilities at a threshold (one, or `[n]`); NaN where one class is missing."""
-  return float(tss(contingency(label, np.asarray(probability) >= threshold).sum(axis=0)))
-
-
-# --- Tables -----------------------------------------------------------------------------------------------------
 
 
 def common_rows(tables: Sequence[Table]) -> list[Table]:
@@ -306,7 +261,3 @@ def _with_hours(rows: list[dict]) -> Table:
   if rows:
     table['hours'].unit = u.hour
   return table
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-  return np.divide(numerator, denominator, out=np.full(np.shape(denominator), np.nan), where=denominator != 0)

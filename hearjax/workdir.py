@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 import hearjax
-from hearjax.survey.archive import write_whole
+from hearjax.files import write_whole
 
 CONFIG_NAME = 'config.json'
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'astropy', 'scikit-learn')
@@ -35,13 +35,16 @@ def describe_environment() -> dict[str, Any]:
   }
 
 
-def open_workdir(workdir: str | os.PathLike, settings: dict[str, Any], product: str) -> pathlib.Path:
+def open_workdir(
+  workdir: str | os.PathLike, settings: dict[str, Any], product: str, domain: dict[str, Any]
+) -> pathlib.Path:
   """Starts a work directory, or enters an interrupted one to resume it.
 
   Args:
     workdir: The folder; made if it is not there.
     settings: What determines the result (JSON-able, or dataclasses); a resumed run must have the same.
     product: File within it whose presence means that the run is finished.
+    domain: What the run is trained on (`scoring.training_domain`): kept beside the settings, not compared.
 
   Returns:
     The folder, with `config.json` written.
@@ -64,7 +67,7 @@ def open_workdir(workdir: str | os.PathLike, settings: dict[str, Any], product: 
         'resume it with its own, or name another work directory.'
       )
     return workdir
-  content = {'settings': settings, 'environment': describe_environment()}
+  content = {'settings': settings, 'domain': domain, 'environment': describe_environment()}
   text = json.dumps(content, indent=1)
   write_whole(config_path, lambda temporary: temporary.write_text(text + '\n'))
   return workdir
@@ -82,7 +85,7 @@ def read_config(workdir: str | os.PathLike) -> dict[str, Any]:
     raise FileNotFoundError(f'{workdir} is not a work directory: there is no {CONFIG_NAME} in it; run train first.')
   try:
     content = json.loads(path.read_text())
-    return {'settings': dict(content['settings']), 'environment': dict(content['environment'])}
+    return {part: dict(content[part]) for part in ('settings', 'domain', 'environment')}
   except (ValueError, KeyError, TypeError) as error:
     raise ValueError(f'{path} is damaged ({error}).') from error
 

@@ -93,12 +93,6 @@ def test_missing_pixels_come_back_and_are_counted_anew(tmp_path, tiny_survey):
     archive.read_survey(tmp_path)
 
 
-def test_reads_only_the_intervals_asked_for(root, tiny_survey):
-  assert_same(archive.read_survey(root, intervals=[-1]), tiny_survey.select(tiny_survey.interval == -1))
-  with pytest.raises(ValueError, match=r'no magnetogram of the intervals \[0\]; it has \[-2, -1\]'):
-    archive.read_survey(root, intervals=[0])
-
-
 def test_region_file_stands_alone(root, tiny_survey):
   alone = archive.read_region(root / 'regions' / 'EAR001.fits')
   expected = tiny_survey.select(tiny_survey.region_names() == 'EAR001')
@@ -234,6 +228,33 @@ def test_no_archive_there(tmp_path):
     archive.read_survey(tmp_path)
 
 
+def test_root_that_is_a_file(tmp_path):
+  (tmp_path / 'file').write_text('not a folder')
+  with pytest.raises(FileNotFoundError, match=r'file is not a survey archive: there is no survey.ecsv'):
+    archive.read_survey(tmp_path / 'file')
+
+
+@pytest.mark.parametrize('name', ['survey.ecsv', 'regions/EAR001.fits'])
+def test_folder_in_place_of_a_file(root, name):
+  (root / name).unlink()
+  (root / name).mkdir()
+  with pytest.raises(IsADirectoryError, match=f'^Cannot read {root / name}: Is a directory.$'):
+    archive.read_survey(root)
+
+
+@pytest.mark.parametrize('name', ['survey.ecsv', 'regions/EAR001.fits'])
+def test_file_that_may_not_be_read(root, monkeypatch, name):
+  def refuse(path, *rest, **options):
+    if path == root / name:
+      raise PermissionError(errno.EACCES, 'Permission denied', str(path))
+    return open(path, *rest, **options)
+
+  # Modes of files would not stop the tests of a superuser.
+  monkeypatch.setattr(archive, 'open', refuse, raising=False)
+  with pytest.raises(PermissionError, match=f'^Cannot read {root / name}: Permission denied.$'):
+    archive.read_survey(root)
+
+
 def test_missing_region_file(root):
   (root / 'regions' / 'EAR001.fits').unlink()
   with pytest.raises(FileNotFoundError, match=r"names the file 'regions/EAR001.fits', which is not there"):
@@ -280,6 +301,7 @@ REGION_FAULTS = {
     lambda maps, header: maps[:, :16, :16],
     r'EAR000.fits holds maps of \(16, 16\) px, other files of \(32, 32\)',
   ),
+  'not square': (lambda maps, header: maps[:, :16], r'EAR000.fits holds maps of \(16, 32\) px; they must be square'),
   'too few planes': (lambda maps, header: maps[:1], 'asks for plane 1 of regions/EAR000.fits, which has planes 0 to 0'),
   'not finite': (lambda maps, header: np.where(maps > 0, np.inf, maps), r'2 of 12 magnetograms .* missing pixels'),
   'no image': (lambda maps, header: header.update(EXTNAME='OTHER'), 'has no image extension MAGNETOGRAM'),

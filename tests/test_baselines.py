@@ -1,12 +1,13 @@
 import subprocess
 import sys
+from typing import ClassVar
 
 import numpy as np
 import pytest
-from scipy.special import expit
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.neighbors import KernelDensity
 
-from hearjax import baselines, folds, verification
+from hearjax import baselines, folds, skill
 from hearjax.baselines import DiscriminantSettings, KernelDiscriminant
 from hearjax.features import FEATURES
 from hearjax.folds import Fold, Splits
@@ -49,7 +50,7 @@ def test_every_pair_is_forecast_once_out_of_its_fold(survey, model):
   for row in table:
     assert row['pair_id'] in splits.folds[row['fold']].test
   assert table.meta['model'] == model
-  tss = verification.tss_at(table['label'], table['probability'], 0.5)
+  tss = skill.tss_at(table['label'], table['probability'], 0.5)
   assert tss > (0.5 if model in ('da_flux', 'da_kernel') else 0.3)
 
 
@@ -175,19 +176,44 @@ def test_kernel_finds_the_features_that_matter():
   assert np.mean(kernel.predict(values) == label) > 0.95
 
 
-def test_threshold_comes_from_pairs_that_were_not_fitted():
-  # One feature that names each sample: resubstitution would part the classes, forecasts of other pairs cannot.
+class PairRecorder(ClassifierMixin, BaseEstimator):
+  """Remembers the pairs, its only feature, of every fit and of the forecasts that follow it."""
+
+  calls: ClassVar[list[tuple[set, set]]] = []
+
+  def fit(self, values, label):
+    self.classes_, self.fitted_ = np.array([0, 1]), set(values[:, 0])
+    return self
+
+  def decision_function(self, values):
+    self.calls.append((self.fitted_, set(values[:, 0])))
+    return np.where(np.arange(len(values)) % 2, 1.0, -1.0)
+
+  def predict(self, values):
+    return (self.decision_function(values) > 0).astype(int)
+
+
+def test_threshold_comes_from_pairs_that_were_not_fitted(monkeypatch):
+  monkeypatch.setattr(PairRecorder, 'calls', [])
   rng = np.random.default_rng(0)
   pair, label = np.repeat(np.arange(30), 2), np.tile([0, 1], 30)
-  values = rng.standard_normal((60, 3))
+  order = rng.permutation(60)
+  threshold = baselines.choose_threshold(PairRecorder(), pair[order, None].astype(float), label[order], pair[order])
+  assert 0 < threshold < 1
+  forecast = [number for _, predicted in PairRecorder.calls for number in predicted]
+  assert sorted(forecast) == list(range(30)), 'every pair is forecast, in one inner fold'
+  for fitted, predicted in PairRecorder.calls:
+    assert fitted and not fitted & predicted
+
+
+def test_threshold_does_not_depend_on_the_order_of_the_samples():
+  rng = np.random.default_rng(0)
+  pair, label = np.repeat(np.arange(30), 2), np.tile([0, 1], 30)
+  values = rng.standard_normal((60, 3)) + label[:, None]
   classifier = baselines.build_classifier(
-    'da_kernel', DiscriminantSettings(('skewness', 'length_scale', 'net_flux'), bandwidths=(0.05,), kernel_features=2)
+    'da_linear', DiscriminantSettings(features=('skewness', 'length_scale', 'net_flux'), logarithm=False)
   )
   threshold = baselines.choose_threshold(classifier, values, label, pair)
-  fitted = classifier.fit(values, label)
-  inside = verification.tss_at(label, expit(fitted.decision_function(values)), 0.5)
-  assert inside > 0.9
-  assert 0 < threshold < 1
   shuffled = rng.permutation(60)
   again = baselines.choose_threshold(classifier, values[shuffled], label[shuffled], pair[shuffled])
   assert again == pytest.approx(threshold)

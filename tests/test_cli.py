@@ -1,6 +1,7 @@
 """The command line of every script: its help, and how a user's mistake is told."""
 
 import concurrent.futures
+import os
 import pathlib
 import subprocess
 import sys
@@ -15,10 +16,10 @@ SCRIPTS = sorted(
 )
 
 
-def run_script(name: str, *arguments: str) -> subprocess.CompletedProcess:
+def run_script(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
   return subprocess.run(
     [sys.executable, '-m', f'experiments.{name}', *arguments],
-    cwd=ROOT, capture_output=True, text=True, timeout=120,
+    cwd=ROOT, capture_output=True, text=True, timeout=120, env=os.environ | environment,
   )  # fmt: skip
 
 
@@ -85,3 +86,29 @@ def test_debug_shows_the_traceback(tmp_path):
   assert result.returncode == 1
   assert 'Traceback' in result.stderr
   assert 'FileNotFoundError: There is no region table' in result.stderr
+
+
+@pytest.mark.parametrize('seed', ['-1', str(2**32)])
+def test_seed_is_one_that_a_random_key_can_hold(tmp_path, seed):
+  result = run_script('simulate_survey', f'--seed={seed}', f'--out={tmp_path}/survey')
+  assert_one_line(result, f'flag --seed={seed}')
+
+
+@pytest.fixture
+def without_sunpy(tmp_path) -> dict[str, str]:
+  """An environment whose sunpy is not installed."""
+  stub = tmp_path / 'stub' / 'sunpy'
+  stub.mkdir(parents=True)
+  (stub / '__init__.py').write_text("raise ModuleNotFoundError(\"No module named 'sunpy'\", name='sunpy')\n")
+  return {'PYTHONPATH': str(stub.parent)}
+
+
+def test_missing_extra_is_named(tmp_path, without_sunpy):
+  (tmp_path / 'a.fits').touch()
+  arguments = f'--out={tmp_path}/survey', f'--figure={tmp_path}/a.png', f'--compare_with={tmp_path}/a.fits'
+  result = run_script('simulate_survey', *arguments, **without_sunpy)
+  assert_one_line(result, 'sunpy is not installed')
+  assert 'pip install "hearjax[sun]"' in result.stderr
+  assert not (tmp_path / 'survey').exists()
+  shown = run_script('score', '--help', **without_sunpy)
+  assert 'Traceback' not in shown.stderr and '--step_mm:' in shown.stdout

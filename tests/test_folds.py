@@ -79,9 +79,9 @@ def test_splits_survive_the_disk_and_carry_a_certificate(tmp_path):
   folds.write_splits(path, splits, survey)
   assert folds.read_splits(path, survey) == splits
   assert json.loads(path.read_text())['certificate']['pairs'] == 8
-  assert folds.obtain_splits(path, survey, 4, 99) == splits
+  assert folds.read_or_make_splits(path, survey, 4, 99) == splits
   with pytest.raises(ValueError, match='holds 4 folds, but 5'):
-    folds.obtain_splits(path, survey, 5, 0)
+    folds.read_or_make_splits(path, survey, 5, 0)
 
 
 def test_folds_of_another_survey_are_refused(tmp_path):

@@ -1,6 +1,7 @@
 """Import of HEAR cubes: averages against numpy, times and angles against hand values and sunpy, every fault named."""
 
 import gzip
+import os
 import pathlib
 import shutil
 import warnings
@@ -153,7 +154,7 @@ def test_a_cube_with_nothing_in_it_is_left_out(tmp_path):
 def test_blocks_do_not_show(tmp_path, n_frames):
   frames = np.random.default_rng(n_frames).normal(0, 10, (n_frames, 11, 13)).astype(np.float32)
   settings = ImportSettings(size=5, cadence_s=45.0)
-  survey = one_region(tmp_path, frames, settings, T_REC=None, DATE_OBS_=EMERGENCE.isot)
+  survey = one_region(tmp_path, frames, settings, T_REC=None, DATE_OBS_=(EMERGENCE - 2.93 * u.hour).isot)
   np.testing.assert_allclose(survey.field[0], frames[:, 3:8, 4:9].astype(float).mean(0), rtol=1e-5, atol=1e-6)
 
 
@@ -202,8 +203,25 @@ def test_time_keywords_and_their_scale(tmp_path):
   assert minutes.hours_end[0] == pytest.approx(-2.93 + 3.5, abs=1e-5)
   shorter = one_region(tmp_path, settings=ImportSettings(size=8, cadence_s=360.0))
   assert shorter.hours_end[0] - shorter.hours_start[0] == pytest.approx(3.5, abs=1e-5)
-  plain = one_region(tmp_path, CDELT3=1.0, CUNIT3=None)
+  plain = one_region(tmp_path, CDELT3=1.0, CUNIT3=None, T_REC=(EMERGENCE - 2.93 * u.hour).isot)
   assert plain.hours_end[0] - plain.hours_start[0] == pytest.approx(N_FRAMES * 45 / 3600, abs=1e-5)
+
+
+def test_a_cube_may_lie_up_to_half_the_spacing_off(tmp_path):
+  # Half of 320 min is 2.67 h.
+  first = EMERGENCE - (2.93 + 17 * 0.2) * u.hour
+  for offset in (-2.6, 2.6):
+    survey = one_region(tmp_path, T_REC=(first + offset * u.hour).isot)
+    assert survey.hours[0] == pytest.approx(-2.93 + offset, abs=1e-5)
+
+
+@pytest.mark.parametrize('offset', [-5.33, -3.4, 3.4, 5.33])
+def test_a_cube_of_another_interval_or_timed_at_its_middle(tmp_path, offset):
+  """3.4 h is from the first to the middle frame, 5.33 h from one interval to the next."""
+  first = EMERGENCE - (2.93 + 17 * 0.2) * u.hour
+  sentence = rf'cube.fits lies \{offset - 2.93:+.1f} h from .* should lie near -2.9 h; .* the middle of the cube rather'
+  with pytest.raises(ValueError, match=sentence):
+    one_region(tmp_path, T_REC=(first + offset * u.hour).isot)
 
 
 def test_without_a_time_the_nominal_interval_serves(tmp_path):
@@ -240,6 +258,11 @@ def test_angles_of_the_header_come_first(tmp_path):
   survey = one_region(tmp_path, LONCM=-31.5, MEANMU=0.75, QUALITY=0x80000000)
   assert (survey.cmd[0], survey.mu[0]) == (-31.5, 0.75)
   assert int(survey.quality[0]) & 0xFFFFFFFF == 0x80000000
+
+
+@pytest.mark.parametrize('quality', ['0x00000400', '1024', 1024])
+def test_quality_may_be_hexadecimal_text(tmp_path, quality):
+  assert one_region(tmp_path, QUALITY=quality).quality[0] == 1024
 
 
 def test_without_b0_mu_is_computed_for_zero(tmp_path):
@@ -325,14 +348,46 @@ def _other_cubes(folder):
   (folder / 'cubes' / 'EAR0000' / 'EAR0000_TI-02.fits').unlink()
 
 
-@pytest.mark.parametrize('change', ['settings', 'table', 'cubes'])
+def _replaced_cube(folder):
+  """Another cube of the same name and size, written a second later."""
+  path = folder / 'cubes' / 'CR0000' / 'CR0000_TI-01.fits'
+  written = path.stat().st_mtime_ns
+  write_cube(path, -1, np.ones((N_FRAMES, 12, 12), np.float32))
+  os.utime(path, ns=(written, written + 10**9))
+
+
+def _cubes_of_another_folder(folder):
+  """Cubes of the same names, sizes and times."""
+  shutil.move(folder / 'cubes', folder / 'others')
+  (folder / 'cubes').symlink_to(folder / 'others')
+
+
+CHANGES = {
+  'settings': lambda folder: None,
+  'table': _other_table,
+  'cubes': _other_cubes,
+  'replaced cube': _replaced_cube,
+  'folder': _cubes_of_another_folder,
+}
+
+
+@pytest.mark.parametrize('change', CHANGES)
 def test_imports_are_not_mixed(survey_files, change):
   import_all(survey_files)
   (survey_files / 'out' / 'survey.ecsv').unlink()
   settings = ImportSettings(size=6, intervals=SETTINGS.intervals) if change == 'settings' else SETTINGS
-  {'table': _other_table, 'cubes': _other_cubes}.get(change, lambda folder: None)(survey_files)
+  CHANGES[change](survey_files)
   with pytest.raises(ValueError, match=r'0000.fits was imported with other settings, cubes or entries'):
     import_all(survey_files, settings, allow_missing=True)
+
+
+def test_import_resumes_however_the_folder_is_written(survey_files, monkeypatch):
+  survey, _ = import_all(survey_files)
+  (survey_files / 'out' / 'survey.ecsv').unlink()
+  monkeypatch.chdir(survey_files)
+  monkeypatch.setattr(cubes, 'average_frames', None)
+  resumed, _ = import_all(pathlib.Path('.'))
+  assert checksum(resumed) == checksum(survey)
 
 
 def test_damaged_region_file_is_not_resumed_from(survey_files):
@@ -401,6 +456,7 @@ def test_truncated_cube(tmp_path, kept, suffix):
     ({'T_REC': 'yesterday'}, r"cube.fits, keyword T_REC: 'yesterday' is not a time"),
     ({'T_REC': '2011.02.30_00:00:00_TAI'}, r'cube.fits, keyword T_REC'),
     ({'T_REC': '2011.02.03_00:00:00_TAI'}, r'cube.fits lies \+39.4 h from the emergence time of EAR0000'),
+    ({'QUALITY': 'good'}, r"cube.fits has QUALITY 'good'; a whole number is needed"),
     ({'CUNIT3': 'deg'}, r'cube.fits has CDELT3 = 720.0 deg, which is no time between frames'),
     ({'CDELT3': -45.0}, r'the time between frames must be positive'),
     ({'CDELT1': 0.5, 'CUNIT1': 'arcsec'}, r"CUNIT1 'arcsec': that is no map projected onto the Sun"),
@@ -426,7 +482,7 @@ def test_header_that_is_not_as_it_should_be(tmp_path, cards, sentence):
 )
 def test_shape_that_is_not_as_it_should_be(tmp_path, shape, sentence):
   with pytest.raises(ValueError, match=sentence):
-    one_region(tmp_path, np.ones(shape, np.float32))
+    one_region(tmp_path, np.ones(shape, np.float32), T_REC=(EMERGENCE - 2.93 * u.hour).isot)
 
 
 def test_file_without_an_image(tmp_path):

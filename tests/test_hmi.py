@@ -260,7 +260,9 @@ def test_longitude_beyond_360_is_the_same_place(tmp_path):
   again = hmi.postel_patch(turned, 451.7, 15.9)
   assert (again.longitude, again.cmd) == pytest.approx((patch.longitude, patch.cmd))
   np.testing.assert_allclose(again.field, patch.field, atol=0.1)
-  assert tiling.tile_centres(turned)[0] == pytest.approx(tiling.tile_centres(hmi.read_magnetogram(SHARP_14237))[0])
+  (tile,) = tiling.tile_patches(turned, step_mm=128 * 1.39)
+  (same,) = tiling.tile_patches(hmi.read_magnetogram(SHARP_14237), step_mm=128 * 1.39)
+  assert (tile.longitude, tile.latitude) == pytest.approx((same.longitude, same.latitude))
 
 
 @pytest.mark.parametrize('arguments', [(np.nan, 0.0), (0.0, 91.0), (0.0, 0.0, 1), (0.0, 0.0, 128, -1.0)])
@@ -285,8 +287,8 @@ def test_keeps_the_flux_of_a_sharp(path):
   magnetogram = hmi.read_magnetogram(path)
   area = (np.deg2rad(0.03) * SOLAR_RADIUS_MM) ** 2
   net, unsigned = magnetogram.data.sum() * area, np.abs(magnetogram.data).sum() * area
-  (centre,) = tiling.tile_centres(magnetogram)
-  flux = hmi.postel_patch(magnetogram, *centre).field * true_areas()
+  (patch,) = tiling.tile_patches(magnetogram, step_mm=128 * 1.39)
+  flux = patch.field * true_areas()
   assert abs(np.nansum(flux) - net) < 0.01 * unsigned
   # Opposite polarities within one pixel of the patch, and noise, cancel: 1.39 Mm against 0.36 Mm.
   assert 0.90 < np.nansum(np.abs(flux)) / unsigned < 1.0
@@ -297,7 +299,7 @@ def test_pixel_is_the_mean_over_its_area(path):
   """Against reproject_exact, which intersects pixels as polygons on the sphere."""
   magnetogram = hmi.read_magnetogram(path)
   patch = hmi.postel_patch(magnetogram, *CENTRE_11158, size=64)
-  wcs = hmi.postel_wcs(magnetogram, *CENTRE_11158, 64, 1.39)
+  wcs = hmi.postel_wcs(magnetogram, *CENTRE_11158, (64, 64), 1.39)
   exact = reproject_exact((magnetogram.data, magnetogram.wcs), wcs, (64, 64), return_footprint=False)
   assert patch.missing == 0
   assert np.corrcoef(patch.field.ravel(), exact.ravel())[0, 1] > 0.999
@@ -327,16 +329,45 @@ def test_one_region_in_two_projections_is_one_region(cutout):
 # --- Tiling -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize('latitude', [0.0, 20.0, -60.0])
+@pytest.mark.parametrize('size', [16, 48, 128])
+def test_patch_of_a_strip_has_its_pixels_where_a_map_of_its_own_has_them(cutout, size, latitude):
+  """Seen from its own map, no pixel of the farthest patch of a strip is off by more than 0.2 px."""
+  points = np.array([30.0, 40.0]), np.array([latitude - 15, latitude + 15])
+  strips = tiling._strips(*points, (35.0, latitude), size, 1.39, 10.0)
+  assert any(len(offsets) > 1 for _, _, offsets in strips)
+  for longitude, middle, offsets in strips[:1] + strips[-1:]:
+    offset = max(offsets, key=abs)
+    reach = abs(offset)
+    strip = hmi.postel_wcs(cutout, longitude, middle, (size + 2 * reach, size), 1.39)
+    own = hmi.postel_wcs(cutout, longitude, middle + offset * DEGREES_PER_PIXEL, (size, size), 1.39)
+    x, y = np.meshgrid(np.arange(size), np.arange(size))
+    found = own.wcs_world2pix(*strip.wcs_pix2world(x, y + reach + offset, 0), 0)
+    assert np.hypot(found[0] - x, found[1] - y).max() < 0.2
+
+
+def test_patch_of_a_strip_is_that_of_a_map_of_its_own(cutout):
+  # The field shown ends 75 Mm north of the centre: part of the northern patch is missing.
+  for offset, patch in zip((0, -42, 42), hmi.postel_column(cutout, *CENTRE_11158, (0, -42, 42), 48), strict=True):
+    latitude = CENTRE_11158[1] + offset * DEGREES_PER_PIXEL
+    own = hmi.postel_patch(cutout, CENTRE_11158[0], latitude, 48)
+    assert patch.latitude == pytest.approx(latitude)
+    assert (patch.mu, patch.cmd) == pytest.approx((own.mu, own.cmd))
+    assert patch.missing == pytest.approx(own.missing, abs=0.01)
+    both = np.isfinite(patch.field) & np.isfinite(own.field)
+    assert np.corrcoef(patch.field[both], own.field[both])[0, 1] > 0.998
+    assert np.abs(patch.field[both]).sum() == pytest.approx(np.abs(own.field[both]).sum(), rel=0.01)
+
+
 def test_tiles_cover_the_disk_and_are_half_observed(tmp_path, disk_header):
   field = np.where(np.isfinite(disk_positions(disk_header)[0]), 1.0, np.nan)
   magnetogram = hmi.read_magnetogram(write_disk(tmp_path / 'disk.fits', disk_header, field))
-  centres = np.array(tiling.tile_centres(magnetogram, step=1.0))
+  patches = list(tiling.tile_patches(magnetogram, step_mm=128 * 1.39))
+  assert max(patch.missing for patch in patches) <= 0.5
+  centres = np.array([(patch.longitude, patch.latitude) for patch in patches])
   # The cap within 75 deg has 2 pi (1 - cos 75) sr.
   expected = 2 * np.pi * (1 - np.cos(np.deg2rad(75))) / (128 * 1.39 / SOLAR_RADIUS_MM) ** 2
   assert len(centres) == pytest.approx(expected, rel=0.15)
-  edge = centres[np.argsort(hmi.heliocentric_mu(*centres.T, disk_header['CRLN_OBS'], disk_header['CRLT_OBS']))[:3]]
-  for centre in edge:
-    assert hmi.postel_patch(magnetogram, *centre).missing < 0.53
   # A point within 60 deg of disk centre is never farther from a centre than the half diagonal of a tile.
   rng = np.random.default_rng(0)
   for _ in range(50):
@@ -346,13 +377,24 @@ def test_tiles_cover_the_disk_and_are_half_observed(tmp_path, disk_header):
     assert distance_mm(longitude, latitude, centres.T).min() < 1.1 * 128 * 1.39 / np.sqrt(2)
 
 
+def test_no_gap_between_the_centres_of_a_cutout(cutout):
+  """Every observed point whose patch is observed lies within half the diagonal of a step from a centre."""
+  centres = np.array([(patch.longitude, patch.latitude) for patch in tiling.tile_patches(cutout, 48, step_mm=10)])
+  assert len(np.unique(centres.round(6), axis=0)) == len(centres)
+  east, north = np.meshgrid(np.linspace(-4, 4, 23), np.linspace(-4, 4, 23))
+  for longitude, latitude in zip(CENTRE_11158[0] + east.ravel(), CENTRE_11158[1] + north.ravel(), strict=True):
+    assert distance_mm(longitude, latitude, centres.T).min() < 10 / np.sqrt(2)
+
+
 def test_a_map_smaller_than_a_patch_gives_its_middle():
-  (centre,) = tiling.tile_centres(hmi.read_magnetogram(SHARP_14237))
-  assert centre == pytest.approx((91.699, 15.865), abs=0.05)  # CRVAL of its header.
+  (patch,) = tiling.tile_patches(hmi.read_magnetogram(SHARP_14237), min_coverage=1.0)
+  assert (patch.longitude, patch.latitude) == pytest.approx((91.699, 15.865), abs=0.05)  # CRVAL of its header.
+  assert 0 < patch.missing < 1
 
 
-def test_tiling_says_what_it_cannot_do(cutout):
-  with pytest.raises(ValueError, match='step must lie'):
-    tiling.tile_centres(cutout, step=0)
+@pytest.mark.parametrize('step_mm', [0.0, 1.0, 200.0])
+def test_tiling_says_what_it_cannot_do(cutout, step_mm):
+  with pytest.raises(ValueError, match='step_mm must lie between a pixel'):
+    next(tiling.tile_patches(cutout, step_mm=step_mm))
   with pytest.raises(ValueError, match='shows no part of the Sun within 2'):
-    tiling.tile_centres(cutout, max_angle_deg=2.0)
+    next(tiling.tile_patches(cutout, max_angle_deg=2.0))

@@ -89,10 +89,24 @@ def test_map_size_does_not_matter():
 
 
 def test_central_window_is_a_normalised_gaussian():
-  window = np.asarray(central_window((41, 41), 4.0))
-  assert window.sum() == pytest.approx(1.0, rel=1e-5)
-  x = np.arange(41) - 20
+  x = np.arange(-30.0, 31.0)
+  window = central_window(x, x, 4.0)
+  assert window.sum() == pytest.approx(1.0)
   assert np.sqrt((window.sum(axis=0) * x**2).sum()) == pytest.approx(4.0, rel=0.01)
+
+
+@pytest.mark.parametrize('size', [48, 49, 128])
+def test_the_central_window_lies_at_the_centre_of_the_map(size):
+  # With all weights equal and positive field, the sensitivity of the logit is the window seen through the layers.
+  settings = ModelSettings(widths=(1, 1, 1), kernels=(5, 3, 3), strides=(2, 2, 1), crop_px=0, log_pool=0.0)
+  model = build_model(settings, 1.39)
+  params = jax.tree.map(np.ones_like, model.init(jax.random.key(0), np.zeros((1, size, size))))
+  params['params']['logit']['kernel'] = np.array([[0.0], [1.0]], np.float32)  # The central window alone.
+  sensitivity = jax.grad(lambda field: model.apply(params, field[None])[0])(np.full((size, size), 10.0))
+  position = np.arange(size) - (size - 1) / 2
+  for axis in (0, 1):
+    profile = np.asarray(sensitivity, np.float64).sum(axis=axis)
+    assert (profile * position).sum() / profile.sum() == pytest.approx(0.0, abs=0.15)
 
 
 def test_central_pooling_sees_where_the_field_is():
@@ -120,7 +134,7 @@ def test_a_logarithm_in_the_pooling_is_one():
   params = plain.init(jax.random.key(0), field[:1])
   pooled = [np.asarray(plain.apply(with_weight(params, unit), field)) for unit in range(6)]
   weight = np.asarray(params['params']['logit']['kernel'])[:, 0]
-  expected = np.log(0.5 + np.stack(pooled, axis=-1)) @ weight
+  expected = np.log1p(np.stack(pooled, axis=-1) / 0.5) @ weight
   np.testing.assert_allclose(logarithmic.apply(params, field), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -138,6 +152,7 @@ def with_weight(params, unit):
     ({'widths': (), 'kernels': (), 'strides': ()}, 'at least one layer'),
     ({'scale_gauss': 0.0}, 'must be positive'),
     ({'crop_px': -1}, 'must not be negative'),
+    ({'scale_gauss': float('nan')}, 'must be positive'),
     ({'symmetries': ('hale',)}, 'Unknown symmetries'),
     ({'lowering': 'fft'}, 'Unknown lowering'),
   ],

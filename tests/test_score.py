@@ -11,6 +11,7 @@ import pytest
 from astropy import units as u
 from astropy.table import Table
 from matplotlib.collections import LineCollection
+from matplotlib.contour import QuadContourSet
 from scipy.special import expit
 
 from hearjax.report.score_plots import plot_scores
@@ -30,7 +31,8 @@ DOMAIN = {
   'max_missing': 0.2,
   'source': 'simulated',
   'pixel_scale_mm': 1.39,
-  'size': 128,
+  'size': 48,
+  'n_frames': 547,
 }
 
 
@@ -55,15 +57,18 @@ def test_training_domain_by_hand(tiny_survey):
   assert domain['unsigned_flux_mx'] == pytest.approx(np.percentile(flux, [1, 99]), rel=1e-4)
   assert domain['peak_gauss'] == pytest.approx(np.percentile(np.abs(tiny_survey.field).max((1, 2)), [1, 99]), rel=1e-4)
   assert domain['min_mu'] == pytest.approx(tiny_survey.mu.min())
-  assert (domain['max_missing'], domain['source'], domain['size']) == (0.0, 'test', 32)
+  assert (domain['max_missing'], domain['source'], domain['size'], domain['n_frames']) == (0.0, 'test', 32, 547)
   assert json.loads(json.dumps(domain)) == domain
 
 
 def test_missing_pixels_carry_no_flux(tiny_survey):
   field = np.array(tiny_survey.field)
   field[:, :, 16:] = np.nan
+  field[0, :8] = np.nan
   half = training_domain(tiny_survey.replace(field=field))
-  flux = np.abs(tiny_survey.field[:, :, :16]).sum(axis=(1, 2), dtype=np.float64) * 1.39**2 * 1e16
+  # Of the field given, which may be part of the map that survey.missing is about.
+  assert half['max_missing'] == 0.5 + 0.25 / 2
+  flux = np.nan_to_num(np.abs(field)).sum(axis=(1, 2), dtype=np.float64) * 1.39**2 * 1e16
   assert half['unsigned_flux_mx'] == pytest.approx(np.percentile(flux, [1, 99]), rel=1e-4)
 
 
@@ -123,26 +128,58 @@ def test_score_patches_wants_the_grid_of_the_training():
 @pytest.mark.parametrize('path', [SHARP, CUTOUT], ids=['CEA', 'TAN'])
 def test_picture_draws_every_patch_where_it_is(path):
   magnetogram = hmi.read_magnetogram(path)
-  patches = [hmi.postel_patch(magnetogram, longitude, CENTRE[1]) for longitude in (CENTRE[0], CENTRE[0] + 3)]
+  patches = [hmi.postel_patch(magnetogram, longitude, CENTRE[1], 48) for longitude in (CENTRE[0], CENTRE[0] + 3)]
   table = score_patches(lambda field: np.array([[1.0, -1.0]]), patches, DOMAIN | {'unsigned_flux_mx': [0, 1e30]})
   table['outside'] = ['', 'flux']
-  figure = plot_scores(magnetogram, table, DOMAIN, path.name, step=0.5)
+  figure = plot_scores(magnetogram, table, DOMAIN, path.name, step_mm=10)
   axes = figure.axes[0]
   (outlines,) = (item for item in axes.collections if isinstance(item, LineCollection) and len(item.get_paths()) == 2)
   # The lower probability is drawn first.
   for outline, longitude in zip(outlines.get_paths(), (CENTRE[0] + 3, CENTRE[0]), strict=True):
-    corner = hmi.postel_wcs(magnetogram, longitude, CENTRE[1], 128, 1.39).wcs_pix2world([[-0.5, -0.5]], 0)[0]
+    corner = hmi.postel_wcs(magnetogram, longitude, CENTRE[1], (48, 48), 1.39).wcs_pix2world([[-0.5, -0.5]], 0)[0]
     np.testing.assert_allclose(outline.vertices[0], hmi.carrington_pixels(magnetogram, *corner), atol=1e-6)
   assert outlines.get_linestyle()[1] == (0, None) and outlines.get_linestyle()[0][1] is not None
   labels = [text.get_text() for text in figure.legends[0].get_texts()]
   assert labels == ['within the training domain (1)', 'outside the training domain (1)']
   assert 'no forecast' in axes.get_title(loc='left')
+  assert 'single frame; trained on means of 547 frames' in axes.get_title(loc='left')
   # Solar north is up and west to the right on the screen, whatever the roll of the instrument.
   ends = hmi.carrington_pixels(
     magnetogram, np.array([CENTRE[0], CENTRE[0] + 2, CENTRE[0]]), CENTRE[1] + np.array([0, 0, 2])
   )
   (x0, x1, _), (y0, _, y2) = axes.transData.transform(ends.T).T
   assert x1 > x0 and y2 > y0
+
+
+@pytest.mark.parametrize('path', [SHARP, CUTOUT], ids=['CEA', 'TAN'])
+def test_many_patches_become_a_mosaic_that_is_hatched_outside(path):
+  magnetogram = hmi.read_magnetogram(path)
+  # Four rows and columns, 10 Mm apart; the probability tells which one it is.
+  step = np.rad2deg(10 / 696)
+  north, east = (np.arange(16) // 4 - 1.5) * step, (np.arange(16) % 4 - 1.5) * step
+  table = Table({'longitude': CENTRE[0] + east / np.cos(np.deg2rad(CENTRE[1])), 'latitude': CENTRE[1] + north})
+  table['probability'] = (np.arange(16) + 0.5) / 16
+  table['outside'] = np.where(np.arange(16) % 4 == 0, 'flux', '')
+  figure = plot_scores(magnetogram, table, DOMAIN, path.name, step_mm=10)
+  axes = figure.axes[0]
+  _, mosaic = axes.images
+  shown, (left, right, bottom, top) = mosaic.get_array(), mosaic.get_extent()
+  pixels = hmi.carrington_pixels(magnetogram, table['longitude'], table['latitude'])
+  column = ((pixels[0] - left) / (right - left) * shown.shape[1]).astype(int)
+  row = ((pixels[1] - bottom) / (top - bottom) * shown.shape[0]).astype(int)
+  np.testing.assert_allclose(shown[row, column], table['probability'])
+  # 20 Mm of 16 x 10 Mm around no centre: nothing is said there.
+  far = hmi.carrington_pixels(magnetogram, CENTRE[0], CENTRE[1] + 3.5 * step)
+  at = [
+    int((far[1] - bottom) / (top - bottom) * shown.shape[0]),
+    int((far[0] - left) / (right - left) * shown.shape[1]),
+  ]
+  assert np.ma.getmaskarray(np.ma.masked_invalid(shown))[tuple(at)]
+  (hatched,) = (item for item in axes.collections if isinstance(item, QuadContourSet))
+  inside = [any(path.contains_point(point) for path in hatched.get_paths()) for point in pixels.T]
+  assert inside == [bool(text) for text in table['outside']]
+  labels = [text.get_text() for text in figure.legends[0].get_texts()]
+  assert labels == ['within the training domain (12)', 'outside the training domain (4)']
 
 
 # --- Script -----------------------------------------------------------------------------------------------------
@@ -153,7 +190,7 @@ import contextlib, io, json, sys, types
 import numpy as np
 from absl import flags
 from hearjax import ensemble
-ensemble.load = lambda workdir: types.SimpleNamespace(config={{'domain': {DOMAIN!r}}})
+ensemble.load = lambda workdir: types.SimpleNamespace(domain={DOMAIN!r})
 ensemble.logits = lambda members, field: np.log10(np.nanmean(np.abs(field), axis=(1, 2))) - np.array([[1.0], [0.5]])
 from experiments import cli, score
 results = {{}}
@@ -189,6 +226,7 @@ def runs(tmp_path_factory) -> dict[str, tuple]:
     'half': [f'--fits={SHARP}', '--longitude=34.9', f'--out={root}/mistake'],
     'nothing': ['--fits=nothing*.fits', f'--out={root}/mistake'],
     'behind': [f'--fits={SHARP}', '--longitude=200', '--latitude=0', f'--out={root}/mistake'],
+    'fine': [f'--fits={SHARP}', '--step_mm=0.1', f'--out={root}/mistake'],
     'twins': [f'--fits={SHARP}', f'--fits={DATA}/../data/{SHARP.name}', f'--out={root}/mistake'],
   }
   done = subprocess.run(
@@ -217,16 +255,24 @@ def test_script_scores_many_files_and_survives_a_bad_one(runs):
   outside = np.sum(table['outside'] != '')
   assert outside > 0 and f'{outside} of {len(table)} patches lie outside what the network was trained on' in out
   assert 'is no forecast' in out
-  patch = hmi.postel_patch(hmi.read_magnetogram(SMALL_SHARP), 91.7, 15.9)
-  (row,) = table[table['file'] == SMALL_SHARP.name]
-  assert row['probability'] == pytest.approx(expit(np.log10(np.nanmean(np.abs(patch.field))) - 0.75), abs=0.01)
+  assert 'single frame; the network was trained on means of 547 frames' in out
+  # A line per file says which patch has the highest probability, instead of hundreds of rows.
+  own = table[table['file'] == SMALL_SHARP.name]
+  best = own[own['probability'].argmax()]
+  (line,) = (line for line in out.splitlines() if line.startswith(SMALL_SHARP.name))
+  assert f'{len(own)} patches, {np.sum(own["outside"] != "")} outside' in line
+  assert f'{best["probability"]:.3f} at longitude {best["longitude"]:.2f}, latitude {best["latitude"]:.2f}' in line
+  assert len(table) > 20 and 'unsigned_flux' not in out
+  patch = hmi.postel_patch(hmi.read_magnetogram(SMALL_SHARP), best['longitude'], best['latitude'], 48)
+  assert best['probability'] == pytest.approx(expit(np.log10(np.nanmean(np.abs(patch.field))) - 0.75), abs=0.01)
 
 
 def test_script_overwrites_only_when_told(runs):
   code, _, _ = runs['again']
   assert 'is there already; name another --out, or replace it with --overwrite' in code
-  code, _, err = runs['one']
+  code, out, err = runs['one']
   assert not code and not err
+  assert 'unsigned_flux' in out, 'a short table is printed'
   table = Table.read(runs['root'] / 'one' / 'scores.ecsv')
   assert (len(table), table['longitude'][0], table['latitude'][0]) == (1, 34.9, -20.5)
   assert table['outside'][0].startswith('flux')
@@ -238,6 +284,7 @@ def test_script_overwrites_only_when_told(runs):
     ('half', 'together, or neither'),
     ('nothing', 'No file matches'),
     ('behind', 'shows nothing of the Sun around'),
+    ('fine', 'step_mm must lie between a pixel'),
     ('twins', 'score them into separate folders'),
   ],
 )

@@ -12,6 +12,7 @@ import pytest
 from astropy.table import Table
 
 ROOT = pathlib.Path(__file__).parents[1]
+SHARP = ROOT / 'tests' / 'data' / 'hmi.sharp_cea_720s.13561.20250727_150000_TAI.magnetogram.fits'
 TINY = ['--folds=2', '--epochs=3', '--batch_size=16', '--widths=4,8', '--kernels=3,3', '--strides=2,2']
 
 
@@ -109,6 +110,45 @@ def test_a_checkpoint_of_another_model(survey, finished, tmp_path):
   changed = config.replace('"widths": [\n    4,\n    8\n   ]', '"widths": [\n    4,\n    6\n   ]')
   assert changed != config
   (copy / 'config.json').write_text(changed)
-  fits = ROOT / 'tests' / 'data' / 'hmi.sharp_cea_720s.13561.20250727_150000_TAI.magnetogram.fits'
-  sentence = fail('score', f'--workdir={copy}', f'--fits={fits}', f'--out={tmp_path}/scores')
+  sentence = fail('score', f'--workdir={copy}', f'--fits={SHARP}', f'--out={tmp_path}/scores')
   assert 'of another model' in sentence
+
+
+def test_a_damaged_checkpoint(finished, tmp_path):
+  copy = tmp_path / 'copy'
+  shutil.copytree(finished, copy)
+  for part in copy.glob('checkpoints/fold00_seed0/*/params/**/*'):
+    if part.is_file():
+      part.write_bytes(part.read_bytes()[:20])
+  sentence = fail('score', f'--workdir={copy}', f'--fits={SHARP}', f'--out={tmp_path}/scores')
+  assert 'is damaged or of another model' in sentence
+
+
+def test_a_mistake_can_be_corrected_in_the_same_directory(survey, tmp_path):
+  fail('train', f'--survey={survey}', f'--workdir={tmp_path}/w', '--folds=20')
+  fail('train', f'--survey={survey}', f'--workdir={tmp_path}/w', '--folds=2', '--train_intervals=1')
+  assert not (tmp_path / 'w').exists()
+
+
+def test_widths_that_are_no_numbers(survey, tmp_path):
+  assert '--widths are whole numbers' in fail('train', f'--survey={survey}', f'--workdir={tmp_path}/w', '--widths=a,b')
+
+
+@pytest.mark.slow
+def test_reproduce_goes_on_where_it_stopped_and_refuses_another_run(survey, finished, tmp_path):
+  workdir = tmp_path / 'work'
+  arguments = ['--quick', f'--survey={survey}', f'--workdir={workdir}', '--resamples=20']
+  shutil.copytree(finished, workdir)  # As if the training had been done by reproduce.
+  shutil.rmtree(workdir / 'figures', ignore_errors=True)
+  (workdir / 'splits.json').unlink()
+  printed = succeed('reproduce', *arguments)
+  assert 'experiments.train' not in printed
+  assert 'True Skill Statistic' in printed
+  assert (workdir / 'differences_mean.ecsv').exists()
+  assert 'is of another run (seed: was 0, now 1)' in fail('reproduce', *arguments, '--seed=1')
+
+
+def test_a_study_of_other_settings_is_not_gone_on_with(tmp_path):
+  out = tmp_path / 'study.ecsv'
+  Table({'variant': ['default'], 'survey_seed': [101]}, meta={'pairs': 7}).write(out, format='ascii.ecsv')
+  assert 'is of a study with other settings' in fail('study', f'--out={out}')

@@ -150,8 +150,25 @@ def test_training_intervals_are_respected():
   for sides in rows:
     assert set(survey.interval[sides.train]) == set(survey.interval[sides.validation]) == {-1}
     assert set(survey.interval[sides.test]) == {-2, -1}
-  with pytest.raises(ValueError, match='no magnetogram of the training intervals'):
+  with pytest.raises(ValueError, match=r'has the classes \[\] at the intervals \[0\]'):
     cross_validation.fold_rows(survey, splits, (0,))
+
+
+def test_what_has_emerged_is_not_learnt_unless_asked_for():
+  survey = make_survey(pairs=8, intervals=(-1, 1), size=4)
+  survey = survey.replace(mjd=55500.0 + 60.0 * survey.region)
+  splits = folds.make_splits(survey, 2, 0)
+  for sides in cross_validation.fold_rows(survey, splits, ()):
+    assert set(survey.interval[sides.train]) == {-1}
+    assert set(survey.interval[sides.test]) == {-1, 1}
+
+
+def test_one_class_at_the_training_intervals_is_refused():
+  survey, _ = survey_and_splits()
+  survey = survey.select((np.asarray(survey.interval) == -2) | (np.asarray(survey.label) == 1))
+  splits = folds.make_splits(survey, 2, 0)
+  with pytest.raises(ValueError, match=r'has the classes \[1\] at the intervals \[-1\]'):
+    cross_validation.fold_rows(survey, splits, (-1,))
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,6 @@ from astropy.table import Table, vstack
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from scipy.special import expit, logit
-from scores.categorical import BinaryContingencyManager
-from xarray import DataArray
 
 from hearjax import verification
 from hearjax.predictions import check_predictions
@@ -63,39 +61,6 @@ def row_of(skill, interval=-1, rule='0.5', model='cnn'):
   chosen = (skill['interval'] == interval) & (skill['threshold_rule'] == rule) & (skill['model'] == model)
   (index,) = np.flatnonzero(chosen)
   return skill[int(index)]
-
-
-# --- Scores -----------------------------------------------------------------------------------------------------
-
-
-def test_hand_values_of_finley():
-  # Finley's tornado forecasts of 1884: 28 hits, 23 misses, 72 false alarms, 2680 correct negatives.
-  counts = np.array([28, 23, 72, 2680])
-  assert verification.pod(counts) == pytest.approx(0.549, abs=5e-4)
-  assert verification.pofd(counts) == pytest.approx(0.0262, abs=5e-5)
-  assert verification.tss(counts) == pytest.approx(0.523, abs=5e-4)
-  assert verification.hss(counts) == pytest.approx(0.355, abs=5e-4)
-
-
-@pytest.mark.parametrize('seed', range(5))
-def test_scores_agree_with_the_scores_package(seed):
-  rng = np.random.default_rng(seed)
-  label, forecast = rng.integers(0, 2, 40), rng.integers(0, 2, 40)
-  counts = verification.contingency(label, forecast).sum(axis=0)
-  manager = BinaryContingencyManager(DataArray(forecast, dims='n'), DataArray(label, dims='n')).transform()
-  assert verification.pod(counts) == pytest.approx(manager.probability_of_detection().item())
-  assert verification.pofd(counts) == pytest.approx(manager.probability_of_false_detection().item())
-  assert verification.tss(counts) == pytest.approx(manager.peirce_skill_score().item())
-  assert verification.hss(counts) == pytest.approx(manager.heidke_skill_score().item())
-
-
-def test_scores_without_one_class_are_not_defined():
-  counts = np.array([[3, 1, 0, 0], [0, 0, 2, 2], [0, 0, 0, 0]])
-  np.testing.assert_array_equal(np.isnan(verification.tss(counts)), [True, True, True])
-  assert verification.pod(counts)[0] == 0.75 and verification.pofd(counts)[1] == 0.5
-
-
-# --- Tables -----------------------------------------------------------------------------------------------------
 
 
 def test_skill_table_by_hand():

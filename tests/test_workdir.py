@@ -8,28 +8,30 @@ import pytest
 from hearjax import workdir
 from hearjax.metrics_log import MetricsLog, read_metrics
 
+DOMAIN = {'source': 'test'}
 SETTINGS = {'folds': 3, 'model': {'widths': (4, 8)}}
 
 
 def test_a_new_directory_records_settings_and_environment(tmp_path):
-  directory = workdir.open_workdir(tmp_path / 'run', SETTINGS, 'predictions/cnn.ecsv')
+  directory = workdir.open_workdir(tmp_path / 'run', SETTINGS, 'predictions/cnn.ecsv', DOMAIN)
   config = workdir.read_config(directory)
   assert config['settings'] == {'folds': 3, 'model': {'widths': [4, 8]}}
+  assert config['domain'] == DOMAIN
   assert config['environment']['versions']['jax']
   assert config['environment']['device'].startswith(('cpu', 'gpu', 'tpu'))
 
 
 def test_the_same_settings_resume_and_others_are_named(tmp_path):
-  workdir.open_workdir(tmp_path, SETTINGS, 'done')
-  assert workdir.open_workdir(tmp_path, SETTINGS, 'done') == tmp_path
+  workdir.open_workdir(tmp_path, SETTINGS, 'done', DOMAIN)
+  assert workdir.open_workdir(tmp_path, SETTINGS, 'done', DOMAIN) == tmp_path
   with pytest.raises(ValueError, match=r'folds: was 3, now 5; model.widths: was \[4, 8\], now \[4, 9\]'):
-    workdir.open_workdir(tmp_path, {'folds': 5, 'model': {'widths': (4, 9)}}, 'done')
+    workdir.open_workdir(tmp_path, {'folds': 5, 'model': {'widths': (4, 9)}}, 'done', DOMAIN)
 
 
 def test_a_finished_run_is_not_overwritten(tmp_path):
   (tmp_path / 'done').write_text('')
   with pytest.raises(FileExistsError, match='finished run'):
-    workdir.open_workdir(tmp_path, SETTINGS, 'done')
+    workdir.open_workdir(tmp_path, SETTINGS, 'done', DOMAIN)
 
 
 def test_what_is_no_work_directory(tmp_path):
@@ -44,7 +46,7 @@ def test_what_is_no_work_directory(tmp_path):
 def test_an_unwritable_directory(tmp_path):
   (tmp_path / 'file').write_text('')
   with pytest.raises(OSError, match='Cannot write'):
-    workdir.open_workdir(tmp_path / 'file' / 'run', SETTINGS, 'done')
+    workdir.open_workdir(tmp_path / 'file' / 'run', SETTINGS, 'done', DOMAIN)
 
 
 def line(epoch, **more):

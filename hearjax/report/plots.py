@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
+from hearjax.files import write_whole
 from hearjax.predictions import average_seeds
-from hearjax.survey.archive import write_whole
 from hearjax.verification import reliability
 
 LABELS = {

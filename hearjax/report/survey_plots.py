@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import NullFormatter
 
-from hearjax.survey.archive import write_whole
+from hearjax.files import write_whole
 from hearjax.survey.survey import Survey
 
 LIMIT_GAUSS = 150.0

@@ -6,11 +6,10 @@ behind it can trust what it gets.
 """
 
 import contextlib
-import errno
 import os
 import pathlib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 import hearjax
+from hearjax.files import write_whole
 from hearjax.survey.index import build_survey, check_pairs, check_rows, region_file, survey_table
 from hearjax.survey.survey import Survey
 
@@ -29,30 +29,6 @@ GAUSS_UNITS = ('gauss', 'g', 'mx/cm^2', 'mx/cm2', 'mx/cm**2', 'mx cm-2', 'mx cm^
 
 
 # --- Writing ----------------------------------------------------------------------------------------------------
-
-
-def write_whole(path: pathlib.Path, write: Callable[[pathlib.Path], None]) -> None:
-  """Calls `write(temporary_path)` and renames: the file appears complete or not at all.
-
-  Raises:
-    OSError: The folder cannot be written or the disk is full; says which file, and leaves nothing behind.
-  """
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}.partial{path.suffix}')
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write(temporary)
-    os.replace(temporary, path)
-  except OSError as error:
-    reason = 'the disk is full' if _is_disk_full(error) else error.strerror or str(error)
-    raise OSError(f'Cannot write {path}: {reason}; nothing was left half written.') from error
-  finally:
-    with contextlib.suppress(OSError):  # The folder itself may be what is wrong.
-      temporary.unlink(missing_ok=True)
-
-
-def _is_disk_full(error: BaseException | None) -> bool:
-  # astropy.io.fits raises its own OSError, without the number, from the one of the system.
-  return error is not None and (getattr(error, 'errno', None) == errno.ENOSPC or _is_disk_full(error.__context__))
 
 
 def postel_header(longitude: float, latitude: float, shape: tuple[int, int], pixel_scale_mm: float) -> fits.Header:
@@ -155,12 +131,11 @@ def write_index(root: str | os.PathLike, survey: Survey, meta: dict[str, Any] | 
 # --- Reading ----------------------------------------------------------------------------------------------------
 
 
-def read_survey(root: str | os.PathLike, intervals: Sequence[int] | None = None, max_missing: float = 0.2) -> Survey:
+def read_survey(root: str | os.PathLike, max_missing: float = 0.2) -> Survey:
   """Reads an archive and checks it.
 
   Args:
     root: Folder of the archive.
-    intervals: Intervals to keep, all of them for None.
     max_missing: Largest fraction of non-finite pixels that a magnetogram may have.
 
   Returns:
@@ -168,16 +143,11 @@ def read_survey(root: str | os.PathLike, intervals: Sequence[int] | None = None,
 
   Raises:
     FileNotFoundError: The archive, its index or a file that it names is not there.
+    OSError: The system does not let a file of it be read.
     ValueError: Anything in it is not as the format says; the sentence names the file or the row.
   """
   root = pathlib.Path(root)
   table = read_index(root)
-  if intervals is not None:
-    kept = np.isin(table['interval'], list(intervals))
-    if not kept.any():
-      there = sorted({int(i) for i in table['interval']})
-      raise ValueError(f'{root} has no magnetogram of the intervals {list(intervals)}; it has {there}.')
-    table = table[kept]
   field = _read_fields(root, table)
   survey = build_survey(table, field, float(table.meta['pixel_scale_mm']), str(table.meta['source']))
   _check_missing(survey, max_missing)
@@ -189,13 +159,17 @@ def read_index(root: pathlib.Path) -> Table:
 
   Raises:
     FileNotFoundError: There is no index.
-    ValueError: The index cannot be read, lacks columns or keys, or a row is not consistent.
+    OSError: The system does not let it be read.
+    ValueError: The index is not ECSV, lacks columns or keys, or a row is not consistent.
   """
   path = root / INDEX_NAME
-  if not path.is_file():
-    raise FileNotFoundError(f'{root} is not a survey archive: there is no {INDEX_NAME} in it.')
   try:
-    table = Table.read(path, format='ascii.ecsv')
+    with open(path, encoding='utf-8') as file:
+      table = Table.read(file.read().splitlines(), format='ascii.ecsv')
+  except (FileNotFoundError, NotADirectoryError) as error:
+    raise FileNotFoundError(f'{root} is not a survey archive: there is no {INDEX_NAME} in it.') from error
+  except OSError as error:
+    raise _refusal(path, error) from error
   except Exception as error:  # The ECSV reader raises many types; all mean the same to the user.
     raise ValueError(f'{path} cannot be read as ECSV ({error}); write it again.') from error
   absent = [key for key in ('format_version', 'pixel_scale_mm', 'source') if key not in table.meta]
@@ -237,7 +211,8 @@ def read_region_maps(path: pathlib.Path) -> tuple[np.ndarray, fits.Header]:
   """Reads `[plane, y, x]` field [G] of a region file and its header; verifies checksums and unit.
 
   Raises:
-    ValueError: The file is truncated or damaged, has no such image, or is not in gauss.
+    OSError: The system does not let it be read.
+    ValueError: The file is truncated or damaged, has no such image, or is not in gauss; or its maps are not square.
   """
   with told_as_damage(path), open(path, 'rb') as file, fits.open(file, checksum=True, memmap=False) as hdus:
     image = next((hdu for hdu in hdus if hdu.name == 'MAGNETOGRAM'), None)
@@ -246,6 +221,10 @@ def read_region_maps(path: pathlib.Path) -> tuple[np.ndarray, fits.Header]:
     raise ValueError(f'{path} has no image extension MAGNETOGRAM.')
   if maps is None or maps.ndim != 3:
     raise ValueError(f'{path}: MAGNETOGRAM must have the axes [plane, y, x], got shape {getattr(maps, "shape", None)}.')
+  if maps.shape[1] != maps.shape[2]:
+    raise ValueError(
+      f'{path} holds maps of {maps.shape[1:]} px; they must be square to be transposed and cropped, so cut them.'
+    )
   if not is_gauss(header):
     raise ValueError(f'{path} has BUNIT {header.get("BUNIT")!r}; the field must be in Gauss.')
   return maps.astype(np.float32), header
@@ -253,20 +232,39 @@ def read_region_maps(path: pathlib.Path) -> tuple[np.ndarray, fits.Header]:
 
 @contextlib.contextmanager
 def told_as_damage(path: pathlib.Path) -> Iterator[None]:
-  """Turns what astropy raises or warns of where a file is damaged, which is of many types, into a ValueError."""
+  """Turns what astropy raises or warns of where a file is damaged, which is of many types, into a ValueError.
+
+  What the system raises (not there, not allowed, disk full) keeps its type and names the file.
+  """
   try:
     with warnings.catch_warnings():
       warnings.simplefilter('error', AstropyUserWarning)  # Truncation and wrong checksums are only warned of.
       yield
   except Exception as error:
-    if getattr(error, 'errno', None):  # The system's own: not there, not allowed, disk full.
-      raise
+    if isinstance(error, OSError) and error.errno:
+      raise _refusal(path, error) from error
     raise ValueError(f'{path} is truncated or damaged: {error}') from error
+
+
+def _refusal(path: pathlib.Path, error: OSError) -> OSError:
+  return type(error)(f'Cannot read {path}: {error.strerror}.')
 
 
 def is_gauss(header: fits.Header) -> bool:
   """Returns whether BUNIT is one of the spellings of gauss (1 G = 1 Mx/cm^2)."""
   return str(header.get('BUNIT', '')).strip().lower() in GAUSS_UNITS
+
+
+def quality_bits(path: pathlib.Path, header: Mapping[str, Any]) -> int:
+  """Returns QUALITY, 0 where the header of the file has none; JSOC writes a number or hexadecimal text.
+
+  Raises:
+    ValueError: It is no whole number.
+  """
+  try:
+    return int(str(header.get('quality', 0)), 0)
+  except ValueError as error:
+    raise ValueError(f'{path} has QUALITY {header["quality"]!r}; a whole number is needed.') from error
 
 
 def _check_missing(survey: Survey, max_missing: float) -> None:
@@ -284,7 +282,10 @@ def _read_fields(root: pathlib.Path, table: Table) -> np.ndarray:
   files, planes = np.asarray(table['file']), np.asarray(table['plane'])
   field = None
   for name in dict.fromkeys(files.tolist()):
-    maps, _ = read_region_maps(_inside(root, name))
+    try:
+      maps, _ = read_region_maps(_inside(root, name))
+    except FileNotFoundError as error:
+      raise FileNotFoundError(f'{root / INDEX_NAME} names the file {name!r}, which is not there.') from error
     if field is None:
       field = np.empty((len(table), *maps.shape[1:]), np.float32)
     if maps.shape[1:] != field.shape[1:]:
@@ -304,6 +305,4 @@ def _inside(root: pathlib.Path, name: str) -> pathlib.Path:
   path = root / name
   if not path.resolve().is_relative_to(root.resolve()):
     raise ValueError(f'{root / INDEX_NAME} names the file {name!r}, which lies outside the archive.')
-  if not path.is_file():
-    raise FileNotFoundError(f'{root / INDEX_NAME} names the file {name!r}, which is not there.')
   return path

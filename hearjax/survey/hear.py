@@ -2,7 +2,8 @@
 
 Pair by pair, the cubes of both regions are averaged over time and written as two region files; the index comes last.
 An import that was interrupted goes on with the first pair that is not whole: each region file carries a stamp of the
-settings, cubes and table entries that it was made from, so that no two imports are mixed.
+settings, cubes and table entries that it was made from, so that no two imports are mixed. A cube is known by where it
+lies, its size and when it was last written.
 """
 
 import contextlib
@@ -93,8 +94,12 @@ def import_survey(
   warned: set[str] = set()
   with tqdm(total=sum(map(len, paths.values())), unit='cube', disable=None) as bar:
     for pair in zip(regions[::2], regions[1::2], strict=True):
+      stamps = [_stamp(region, paths[region.region_id], settings) for region in pair]
       with _warnings_once(warned):
-        halves = [_import_or_resume(region, paths[region.region_id], out, settings, bar) for region in pair]
+        halves = [
+          _import_or_resume(region, paths[region.region_id], out, settings, stamp, bar)
+          for region, stamp in zip(pair, stamps, strict=True)
+        ]
       for region, half in zip(pair, halves, strict=True):
         present = set() if half is None else set(half.interval.tolist())
         gone = [f'TI{i:+03d}' for i in settings.intervals if i not in present]
@@ -106,11 +111,11 @@ def import_survey(
         left_out.append(f'pair {pair[0].pair_id} left out whole, as one half has nothing left')
         continue
       scale = (surveys or halves)[0].pixel_scale_mm
-      for region, half in zip(pair, halves, strict=True):
+      for region, half, stamp in zip(pair, halves, stamps, strict=True):
         _check_scale(region.region_id, half.pixel_scale_mm, scale)
         half = half.replace(pixel_scale_mm=scale)
         if not (out / region_file(region.region_id)).exists():
-          archive.write_region(out, half, _stamp(region, paths[region.region_id], settings))
+          archive.write_region(out, half, stamp)
         surveys.append(half)
   if not surveys:
     raise ValueError('No pair is left with a magnetogram in both halves; nothing was imported.')
@@ -135,7 +140,7 @@ def import_region(
       field, used = cubes.average_frames(path, hdu, kept, settings.size, settings.min_valid)
     if used.any() and np.mean(np.isnan(field)) <= settings.max_missing:
       start, end = frame_hours[used][[0, -1]] + np.array([-0.5, 0.5]) * cadence / 3600
-      rows.append(_describe(header, region, interval, float(start), float(end), int(np.sum(used))))
+      rows.append(_describe(path, header, region, interval, float(start), float(end), int(np.sum(used))))
       fields.append(field)
       scales.append(_pixel_scale_mm(path, header, settings))
       _check_scale(str(path), scales[-1], scales[0])
@@ -164,13 +169,13 @@ def import_region(
 
 
 def _import_or_resume(
-  region: Region, paths: dict[int, pathlib.Path], out: pathlib.Path, settings: ImportSettings, bar: tqdm
+  region: Region, paths: dict[int, pathlib.Path], out: pathlib.Path, settings: ImportSettings, stamp: str, bar: tqdm
 ) -> Survey | None:
   path = out / region_file(region.region_id)
   if not path.exists():
     return import_region(region, paths, settings, bar)
   half = archive.read_region(path)
-  if fits.getheader(path).get('STAMP') != _stamp(region, paths, settings):
+  if fits.getheader(path).get('STAMP') != stamp:
     raise ValueError(
       f'{path} was imported with other settings, cubes or entries of the region table; remove it or name '
       'another folder.'
@@ -193,7 +198,11 @@ def _warnings_once(warned: set[str]) -> Iterator[None]:
 
 def _stamp(region: Region, paths: dict[int, pathlib.Path], settings: ImportSettings) -> str:
   row = {**dataclasses.asdict(region), 'emergence': region.emergence.isot, 'fields': None}
-  cubes_of_region = {interval: path.name for interval, path in sorted(paths.items())}
+  # Hashing their content would read every cube anew, 574 MB each.
+  cubes_of_region = [
+    (interval, str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns)
+    for interval, path in sorted(paths.items())
+  ]
   content = json.dumps([row, cubes_of_region, dataclasses.asdict(settings)], sort_keys=True)
   return hashlib.sha256(content.encode()).hexdigest()[:32]
 
@@ -214,22 +223,24 @@ def _frame_hours(
     return nominal + steps - steps[-1] / 2
   hours = (first - region.emergence).to_value('hour') + steps
   centre = (hours[0] + hours[-1]) / 2
-  if abs(centre - nominal) > hear_intervals.WINDOW_HOURS:
+  # Half the spacing, so that no cube passes for its neighbour.
+  if abs(centre - nominal) > hear_intervals.SPACING_HOURS / 2:
     raise ValueError(
       f'{path} lies {centre:+.1f} h from the emergence time of {region.region_id}, but interval {interval} should lie '
-      f'near {nominal:+.1f} h; check emergence_time in the region table and the pattern.'
+      f'near {nominal:+.1f} h; check emergence_time in the region table and the pattern, or whether its time keyword '
+      'gives the middle of the cube rather than its first frame.'
     )
   return hours
 
 
 def _describe(
-  header: fits.Header, region: Region, interval: int, start: float, end: float, n_frames: int
+  path: pathlib.Path, header: fits.Header, region: Region, interval: int, start: float, end: float, n_frames: int
 ) -> dict[str, float | int]:
   """Returns the entries of a magnetogram that covers `start` to `end` [h]."""
   hours = (start + end) / 2
   time = region.emergence + hours * u.hour
   cmd, mu = _viewing_angle(header, region, hours, time)
-  quality = np.array(int(header.get('QUALITY', 0)) & 0xFFFFFFFF, np.uint32).view(np.int32)
+  quality = np.array(archive.quality_bits(path, header) & 0xFFFFFFFF, np.uint32).view(np.int32)
   return {
     'label': int(region.kind == 'EAR'),
     'interval': interval,

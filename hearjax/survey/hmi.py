@@ -8,6 +8,7 @@ import dataclasses
 import os
 import pathlib
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,9 @@ from reproject import reproject_adaptive
 from sunpy.coordinates import HeliographicCarrington
 from sunpy.map import GenericMap, Map
 from sunpy.map.mapbase import MapMetaValidationError
-from sunpy.util.exceptions import SunpyMetadataWarning
+from sunpy.util.exceptions import SunpyMetadataWarning, SunpyUserWarning
 
-from hearjax.survey.archive import SOLAR_RADIUS_MM, is_gauss, postel_header
+from hearjax.survey.archive import SOLAR_RADIUS_MM, is_gauss, postel_header, quality_bits
 
 DEFAULT_SIZE = 128
 DEFAULT_PIXEL_SCALE_MM = 1.39
@@ -91,7 +92,7 @@ def read_magnetogram(path: str | os.PathLike) -> GenericMap:
   if not np.isfinite(data).any():
     raise ValueError(f'{path} is blank: no pixel of its image is a number.')
   header['bunit'] = _field_unit(path, header)
-  header['quality'] = _quality(path, header)
+  header['quality'] = quality_bits(path, header)
   _check_coordinates(path, header, data.shape)
   if header.get('t_obs'):
     header.setdefault('date-avg', header['t_obs'])  # JSOC: the middle of the observation.
@@ -135,13 +136,6 @@ def _field_unit(path: pathlib.Path, header: dict[str, Any]) -> str:
   if not is_gauss({'BUNIT': found}):
     raise ValueError(f'{path} has BUNIT {found!r}; a magnetogram in Gauss or Mx/cm^2 is needed.')
   return 'G'
-
-
-def _quality(path: pathlib.Path, header: dict[str, Any]) -> int:
-  try:
-    return int(str(header.get('quality', 0)), 0)  # JSOC writes it as a number or as hexadecimal text.
-  except ValueError as error:
-    raise ValueError(f'{path} has QUALITY {header["quality"]!r}; a whole number is needed.') from error
 
 
 def _check_coordinates(path: pathlib.Path, header: dict[str, Any], shape: tuple[int, int]) -> None:
@@ -202,13 +196,15 @@ def heliocentric_mu(
   return np.sin(latitude) * np.sin(b0) + np.cos(latitude) * np.cos(b0) * np.cos(hour_angle)
 
 
-def postel_wcs(magnetogram: GenericMap, longitude: float, latitude: float, size: int, pixel_scale_mm: float) -> WCS:
-  """Returns the WCS of a patch as seen by the observer of `magnetogram` at its time.
+def postel_wcs(
+  magnetogram: GenericMap, longitude: float, latitude: float, shape: tuple[int, int], pixel_scale_mm: float
+) -> WCS:
+  """Returns the WCS of a map of `shape` (y, x) [px] as seen by the observer of `magnetogram` at its time.
 
   The solar radius is the map's (HMI: 696 Mm), because it decides where a point on the disk lies on the Sun; the pixel
   keeps its angle, so that grids of all maps agree.
   """
-  header = postel_header(longitude, latitude, (size, size), pixel_scale_mm)
+  header = postel_header(longitude, latitude, shape, pixel_scale_mm)
   observer = magnetogram.observer_coordinate
   header['RSUN_REF'] = magnetogram.rsun_meters.to_value(u.m)
   header['DATE-OBS'] = magnetogram.reference_date.utc.isot
@@ -230,16 +226,19 @@ def carrington_pixels(magnetogram: GenericMap, longitude: np.ndarray, latitude: 
   return np.where(heliocentric_mu(longitude, latitude, *observer_position(magnetogram)) > 0, pixels, np.nan)
 
 
+def carrington_positions(magnetogram: GenericMap, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Returns longitude and latitude `[...]` [deg] of the pixels at `x`, `y`, from 0; NaN off the disk."""
+  frame = HeliographicCarrington(observer=magnetogram.observer_coordinate, obstime=magnetogram.reference_date)
+  points = magnetogram.pixel_to_world(x * u.pix, y * u.pix)
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore', SunpyUserWarning)  # Says that pixels off the disk become NaN.
+    points = points.transform_to(frame)
+  return points.lon.to_value(u.deg), points.lat.to_value(u.deg)
+
+
 def observer_position(magnetogram: GenericMap) -> tuple[float, float]:
   """Returns Carrington longitude and latitude of the observer [deg] (L0, B0)."""
   return magnetogram.carrington_longitude.to_value(u.deg), magnetogram.carrington_latitude.to_value(u.deg)
-
-
-def grid_positions(wcs: WCS, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Returns longitude and latitude `[n, n]` [deg] of the pixels of a patch at x and y in `pixels`, from 0."""
-  x, y = np.meshgrid(pixels, pixels)
-  longitude, latitude = wcs.wcs_pix2world(x, y, 0)
-  return longitude, latitude
 
 
 def postel_patch(
@@ -251,7 +250,25 @@ def postel_patch(
   max_angle_deg: float = MAX_ANGLE_DEG,
   file: str = '',
 ) -> Patch:
-  """Maps a place of a magnetogram to a Postel patch.
+  """Maps a place of a magnetogram to a Postel patch; arguments and errors are those of `postel_column`."""
+  return postel_column(magnetogram, longitude, latitude, (0,), size, pixel_scale_mm, max_angle_deg, file)[0]
+
+
+def postel_column(
+  magnetogram: GenericMap,
+  longitude: float,
+  latitude: float,
+  offsets_px: Sequence[int],
+  size: int = DEFAULT_SIZE,
+  pixel_scale_mm: float = DEFAULT_PIXEL_SCALE_MM,
+  max_angle_deg: float = MAX_ANGLE_DEG,
+  file: str = '',
+) -> list[Patch]:
+  """Maps a strip along a meridian once and cuts patches from it whose centres lie on that meridian.
+
+  On a Postel map north stays up and distances stay true along the meridian of its centre; across it they grow by
+  rho / sin(rho). Patches of 67 Mm cut up to 100 Mm from the centre are therefore those that a map of their own would
+  give: no pixel is off by more than 0.2 of a pixel. Beside the meridian a patch would be turned.
 
   A pixel is the mean of the source over its footprint (DeForest 2004, Sol. Phys. 219, 3), because the field is flux
   per area: plain interpolation would pick single pixels of a source that is finer than the patch and lose flux by
@@ -260,11 +277,15 @@ def postel_patch(
 
   Args:
     magnetogram: What `read_magnetogram` returns.
-    longitude, latitude: Heliographic (Carrington) position of the centre [deg].
-    size: Side of the patch [px].
+    longitude, latitude: Heliographic (Carrington) position of the centre of the strip [deg].
+    offsets_px: How far north of it the centre of each patch lies [px].
+    size: Side of a patch [px].
     pixel_scale_mm: Side of a pixel [Mm].
     max_angle_deg: Pixels farther from the centre of the disk than this heliocentric angle are missing [deg].
-    file: Name of the file, kept in the patch.
+    file: Name of the file, kept in the patches.
+
+  Returns:
+    One patch per offset.
 
   Raises:
     ValueError: Position, size, scale or angle make no sense.
@@ -276,29 +297,35 @@ def postel_patch(
       f'A patch of {size} px of {pixel_scale_mm} Mm within {max_angle_deg} deg of disk centre cannot be made.'
     )
   longitude = float(longitude) % 360
-  wcs = postel_wcs(magnetogram, longitude, latitude, size, pixel_scale_mm)
+  reach = max(abs(offset) for offset in offsets_px)
+  shape = (size + 2 * reach, size)
+  wcs = postel_wcs(magnetogram, longitude, latitude, shape, pixel_scale_mm)
   field = reproject_adaptive(
     (magnetogram.data, magnetogram.wcs),
     wcs,
-    (size, size),
+    shape,
     kernel='hann',
     boundary_mode='ignore_threshold',  # Missing where more than half of the footprint is outside the source.
     roundtrip_coords=False,  # The far side of the Sun is masked below.
     return_footprint=False,
   ).astype(np.float32)
   observer = observer_position(magnetogram)
-  mu = heliocentric_mu(*grid_positions(wcs, np.arange(size)), *observer)
+  x, y = np.meshgrid(np.arange(size), np.arange(shape[0]))
+  mu = heliocentric_mu(*wcs.wcs_pix2world(x, y, 0), *observer)
   field[mu < np.cos(np.deg2rad(max_angle_deg))] = np.nan
-  return Patch(
-    field=field,
-    longitude=longitude,
-    latitude=float(latitude),
-    cmd=float((longitude - observer[0] + 180) % 360 - 180),
-    mu=float(heliocentric_mu(longitude, latitude, *observer)),
-    missing=float(np.mean(np.isnan(field))),
-    quality=magnetogram.meta['quality'],
-    time=magnetogram.reference_date.utc.isot,
-    pixel_scale_mm=float(pixel_scale_mm),
-    file=file,
-    notes=magnetogram.meta.get('notes', ''),
-  )
+  known = {
+    'longitude': longitude,
+    'cmd': float((longitude - observer[0] + 180) % 360 - 180),
+    'quality': magnetogram.meta['quality'],
+    'time': magnetogram.reference_date.utc.isot,
+    'pixel_scale_mm': float(pixel_scale_mm),
+    'file': file,
+    'notes': magnetogram.meta.get('notes', ''),
+  }
+  patches = []
+  for offset in offsets_px:
+    own = field[reach + offset : reach + offset + size].copy()
+    north = float(latitude + np.rad2deg(offset * pixel_scale_mm / SOLAR_RADIUS_MM))
+    own_mu = float(heliocentric_mu(longitude, north, *observer))
+    patches.append(Patch(field=own, latitude=north, mu=own_mu, missing=float(np.mean(np.isnan(own))), **known))
+  return patches

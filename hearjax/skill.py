@@ -1,8 +1,48 @@
-"""Where a probability becomes a forecast: the threshold of largest True Skill Statistic."""
+"""Scores of forecasts from contingency counts, and the threshold that turns a probability into a forecast."""
 
 import numpy as np
 
 RESAMPLES = 50
+
+
+def contingency(label: np.ndarray, forecast: np.ndarray) -> np.ndarray:
+  """Returns `[n, 4]` one 1 in each row: hit, miss, false alarm or correct negative.
+
+  Args:
+    label: `[n]` 1 for PE, 0 for NE.
+    forecast: `[n]` whether emergence is forecast.
+  """
+  emerges, warned = np.asarray(label) == 1, np.asarray(forecast, bool)
+  return np.stack([emerges & warned, emerges & ~warned, ~emerges & warned, ~emerges & ~warned], axis=-1).astype(int)
+
+
+def pod(counts: np.ndarray) -> np.ndarray:
+  """Returns the probability of detection of `[..., 4]` contingency counts; NaN without events."""
+  hits, misses, _, _ = np.moveaxis(counts, -1, 0)
+  return _ratio(hits, hits + misses)
+
+
+def pofd(counts: np.ndarray) -> np.ndarray:
+  """Returns the probability of false detection of `[..., 4]` contingency counts; NaN without non-events."""
+  _, _, false_alarms, negatives = np.moveaxis(counts, -1, 0)
+  return _ratio(false_alarms, false_alarms + negatives)
+
+
+def tss(counts: np.ndarray) -> np.ndarray:
+  """Returns the True Skill Statistic, POD - POFD (Hanssen & Kuipers 1965); NaN where one class is missing."""
+  return pod(counts) - pofd(counts)
+
+
+def hss(counts: np.ndarray) -> np.ndarray:
+  """Returns the Heidke skill score: the fraction correct, 0 for chance and 1 for perfection (Heidke 1926)."""
+  hits, misses, false_alarms, negatives = np.moveaxis(counts, -1, 0)
+  chance = (hits + misses) * (misses + negatives) + (hits + false_alarms) * (false_alarms + negatives)
+  return _ratio(2 * (hits * negatives - misses * false_alarms), chance)
+
+
+def tss_at(label: np.ndarray, probability: np.ndarray, threshold: np.ndarray | float) -> float:
+  """Returns the TSS of `[n]` probabilities at a threshold (one, or `[n]`); NaN where one class is missing."""
+  return float(tss(contingency(label, np.asarray(probability) >= threshold).sum(axis=0)))
 
 
 def best_threshold(label: np.ndarray, probability: np.ndarray, weight: np.ndarray | None = None) -> float:
@@ -68,3 +108,7 @@ def steady_threshold(label: np.ndarray, probability: np.ndarray, pair: np.ndarra
   counts = rng.multinomial(len(pairs), np.full(len(pairs), 1 / len(pairs)), RESAMPLES)[:, place]
   complete = [count for count in counts if all(np.any(count[label == value]) for value in (0, 1))]
   return float(np.mean([best_threshold(label, probability, count) for count in complete or [None]]))
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+  return np.divide(numerator, denominator, out=np.full(np.shape(denominator), np.nan), where=denominator != 0)

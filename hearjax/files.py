@@ -1,0 +1,31 @@
+"""Files that appear complete or not at all."""
+
+import contextlib
+import errno
+import os
+import pathlib
+from collections.abc import Callable
+
+
+def write_whole(path: pathlib.Path, write: Callable[[pathlib.Path], None]) -> None:
+  """Calls `write(temporary_path)` and renames: the file appears complete or not at all.
+
+  Raises:
+    OSError: The folder cannot be written or the disk is full; says which file, and leaves nothing behind.
+  """
+  temporary = path.with_name(f'.{path.name}.{os.getpid()}.partial{path.suffix}')
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(temporary)
+    os.replace(temporary, path)
+  except OSError as error:
+    reason = 'the disk is full' if _is_disk_full(error) else error.strerror or str(error)
+    raise OSError(f'Cannot write {path}: {reason}; nothing was left half written.') from error
+  finally:
+    with contextlib.suppress(OSError):  # The folder itself may be what is wrong.
+      temporary.unlink(missing_ok=True)
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+  # astropy.io.fits raises its own OSError, without the number, from the one of the system.
+  return error is not None and (getattr(error, 'errno', None) == errno.ENOSPC or _is_disk_full(error.__context__))
