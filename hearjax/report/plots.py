@@ -78,7 +78,7 @@ def plot_skill(skill: Table, path: str | os.PathLike, rule: str = 'train') -> No
   n_pairs = skill['n_pairs']
   n_pairs = f'{min(n_pairs)}' if min(n_pairs) == max(n_pairs) else f'{min(n_pairs)} to {max(n_pairs)}'
   axes.set_title(
-    f'{n_pairs} pairs, {threshold}, bars 95 %; models set side by side\n{_source(skill.meta.get("survey_source"))}',
+    f'{n_pairs} pairs, {threshold}, bars 95 % over pairs\n{_source(skill.meta.get("survey_source"))}',
     fontsize=10,
   )
   figure.legend(loc='outside lower center', ncols=3, frameon=False, fontsize=9)
