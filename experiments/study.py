@@ -27,7 +27,7 @@ flags.DEFINE_string('out', None, 'Table to write (ECSV); variants that are in it
 flags.DEFINE_multi_integer('survey_seeds', [101, 102], 'Seeds of the simulated surveys (repeat the flag).')
 flags.DEFINE_integer('pairs', 120, 'Pairs of each survey.')
 flags.DEFINE_integer('folds', 3, 'Folds of the cross-validation.')
-flags.DEFINE_list('variants', [], 'Variants to run; all for none.')
+flags.DEFINE_multi_string('variants', [], 'Variants to run (repeat the flag); all for none.')
 flags.mark_flag_as_required('out')
 
 NO_AUGMENTATION = {'polarity': False, 'mirror': False, 'transpose': False, 'shift_px': 0}
@@ -83,12 +83,15 @@ def run_baselines(survey: Survey, splits: folds.Splits) -> dict[str, dict[str, f
 
 
 def print_markdown(table: Table) -> None:
-  """Prints the means over the surveys, as the README shows them."""
-  columns = [name for name in table.colnames if name not in ('variant', 'survey_seed')]
-  print('| variant | ' + ' | '.join(columns) + ' |\n|' + '---|' * (len(columns) + 1))
+  """Prints the table as the README shows it: each survey beside the other, empty where a variant was not run on it."""
+  seeds = sorted(set(table['survey_seed']))
+  shown = [('tss', 'mean TSS'), ('auc', 'mean AUC'), ('tss_24h', 'TSS, 24 h'), ('tss_3h', 'TSS, 3 h')]
+  heads = [f'{title}, survey {seed}' for _, title in shown for seed in seeds]
+  print('| variant | ' + ' | '.join(heads) + ' |\n|' + '---|' * (len(heads) + 1))
   for variant in dict.fromkeys(table['variant']):
-    rows = table[table['variant'] == variant]
-    print(f'| {variant} | ' + ' | '.join(f'{np.mean(rows[name]):.3g}' for name in columns) + ' |')
+    rows = {row['survey_seed']: row for row in table[table['variant'] == variant]}
+    cells = [f'{rows[seed][name]:.2f}' if seed in rows else '' for name, _ in shown for seed in seeds]
+    print(f'| {variant} | ' + ' | '.join(cells) + ' |')
 
 
 def main() -> None:
