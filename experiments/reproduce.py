@@ -14,6 +14,7 @@ import time
 from absl import flags
 
 from experiments import cli
+from hearjax import baselines
 from hearjax.files import write_whole
 from hearjax.survey.archive import INDEX_NAME
 from hearjax.workdir import compare
@@ -28,7 +29,6 @@ flags.DEFINE_integer('resamples', 2000, 'Bootstrap samples of the pairs.')
 # The paper's size is that of the HEAR survey in its latest use, 182 pairs; folds, seeds and epochs are our choice.
 QUICK = {'pairs': 80, 'folds': 5, 'seeds': 1, 'epochs': 40}
 FULL = {'pairs': 182, 'folds': 10, 'seeds': 2, 'epochs': 40}
-ANALYSES = ('da_flux', 'da_linear', 'da_quadratic', 'da_kernel')
 
 
 def run_script(name: str, **arguments: object) -> None:
@@ -70,7 +70,7 @@ def main() -> None:
   predictions = workdir / 'predictions'
   if not (predictions / 'cnn.ecsv').exists():
     run_script('train', **common, seeds=size['seeds'], epochs=size['epochs'])
-  missing = [name for name in ANALYSES if not (predictions / f'{name}.ecsv').exists()]
+  missing = [name for name in baselines.MODELS if not (predictions / f'{name}.ecsv').exists()]
   if missing:
     run_script('baseline', **common, models=','.join(missing))
   run_script('verify', workdir=workdir, resamples=FLAGS.resamples, seed=FLAGS.seed, overwrite=True)

@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hearjax.constants import CM2_PER_MM2
 from hearjax.transforms import fill_missing
 
-CM2_PER_MM2 = 1e16
 STRONG_GAUSS = 25.0  # Our choice: above the noise of a 410 min mean, below the network.
 CENTRAL_RADIUS_MM = 8.0  # Our choice: of 5, 8, 10, 12 and 20 Mm the best for linear DA on the surveys of the study.
 

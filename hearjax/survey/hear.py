@@ -21,14 +21,12 @@ from astropy.io import fits
 from astropy.time import Time
 from tqdm import tqdm
 
+from hearjax.constants import DEFAULT_PIXEL_SCALE_MM, SYNODIC_DAYS
 from hearjax.survey import archive, cubes
 from hearjax.survey import intervals as hear_intervals
 from hearjax.survey.index import region_file
 from hearjax.survey.region_table import Region
 from hearjax.survey.survey import Survey, concatenate, index_names
-
-DEFAULT_PIXEL_SCALE_MM = 1.39
-SYNODIC_DEG_PER_DAY = 360 / 27.2753  # Mean synodic period of the Carrington rotation.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -267,7 +265,7 @@ def _viewing_angle(header: fits.Header, region: Region, hours: float, time: Time
   cmd = header.get('CMD', header.get('LONCM'))
   b0 = header.get('CRLT_OBS', region.b0)
   if cmd is None and region.cmd is not None:
-    cmd = region.cmd + SYNODIC_DEG_PER_DAY * hours / 24
+    cmd = region.cmd + 360 / SYNODIC_DAYS * hours / 24
   if cmd is None:
     try:
       from sunpy.coordinates import sun

@@ -23,10 +23,9 @@ from sunpy.map import GenericMap, Map
 from sunpy.map.mapbase import MapMetaValidationError
 from sunpy.util.exceptions import SunpyMetadataWarning, SunpyUserWarning
 
+from hearjax.constants import DEFAULT_PIXEL_SCALE_MM, DEFAULT_SIZE
 from hearjax.survey.archive import SOLAR_RADIUS_MM, is_gauss, postel_header, quality_bits
 
-DEFAULT_SIZE = 128
-DEFAULT_PIXEL_SCALE_MM = 1.39
 MAX_ANGLE_DEG = 75.0  # Our choice: beyond it foreshortening leaves an HMI pixel coarser than a pixel of the patch.
 SOLAR_AXES = ('HPLN', 'HPLT', 'CRLN', 'CRLT', 'HGLN', 'HGLT')
 EARTH_NOTE = 'observer not in the header, Earth assumed'

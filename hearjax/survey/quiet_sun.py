@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hearjax.constants import CM2_PER_MM2
 from hearjax.survey import intervals
-from hearjax.survey.sun import GAUSS_CM2_PER_MM2, MM_PER_HOUR, Sun
+from hearjax.survey.sun import MM_PER_HOUR, Sun
 
 STEPS_PER_SPACING = 4
 STEP_HOURS = intervals.SPACING_HOURS / STEPS_PER_SPACING
@@ -233,7 +234,7 @@ def draw_quiet_sun(rng: np.random.Generator, level: Level, hale: int, side_mm: f
     side_mm: Side of the periodic square [Mm].
     sun: Parameters.
   """
-  elements_per_gauss = side_mm**2 * GAUSS_CM2_PER_MM2 / sun.mean_element_mx
+  elements_per_gauss = side_mm**2 * CM2_PER_MM2 / sun.mean_element_mx
   bipoles, surplus = sun.bipole_gauss * elements_per_gauss / 2, sun.unipolar_gauss * elements_per_gauss
   bipole_room, surplus_room = math.ceil(BIPOLE_ROOM * bipoles), math.ceil(UNIPOLAR_ROOM * surplus)
   lives = draw_lives(rng, bipole_room, sun.bipole_hours, sun)

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hearjax.constants import SYNODIC_DAYS
 from hearjax.survey import emergence, instrument, quiet_sun
 from hearjax.survey.intervals import (
   CENTRE_HOURS,
@@ -41,7 +42,6 @@ REGIONS_PER_CALL = 8
 CR, EAR, LEVEL, PLACE, FRAMES = range(5)
 
 MJD_RANGE = (55317.0, 56261.0)  # 2010-05-01 to 2012-11-30, the time of the first HEAR release.
-SYNODIC_DAYS = 27.2752316  # Carrington's mean synodic period (Meeus, Astronomical Algorithms, chapter 29).
 CARRINGTON_ZERO_MJD = 2398140.2270 - 2400000.5  # Start of rotation 0 (ibid.); mean longitudes are good to some 2 deg.
 SOLAR_TILT_DEG = 7.25  # Inclination of the solar equator to the ecliptic.
 NODE_MJD = 55353.5  # 2010-06-06, when the tilt of the disk centre is 0 and rising; it is so every year.

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-GAUSS_CM2_PER_MM2 = 1e16  # 1 G over 1 Mm^2 is 1e16 Mx.
+from hearjax.constants import CM2_PER_MM2, DEFAULT_PIXEL_SCALE_MM
+
 MM_PER_HOUR = 3.6e-3  # 1 m/s in Mm/h.
 
 
@@ -90,7 +91,7 @@ class Sun:
     pattern_radius_mm: World `pattern`: they lie within this distance of the centre [Mm].
   """
 
-  pixel_scale_mm: float = 1.39
+  pixel_scale_mm: float = DEFAULT_PIXEL_SCALE_MM
   margin_mm: float = 22.24
   psf_fwhm_mm: float = 1.4
   strongest_gauss: float = 2500.0
@@ -152,7 +153,7 @@ class Sun:
   @property
   def pixel_cm2(self) -> float:
     """Area of a pixel [cm^2]."""
-    return self.pixel_scale_mm**2 * GAUSS_CM2_PER_MM2
+    return self.pixel_scale_mm**2 * CM2_PER_MM2
 
   @property
   def mean_element_mx(self) -> float:

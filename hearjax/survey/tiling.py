@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 from sunpy.map import GenericMap
 
+from hearjax.constants import DEFAULT_PIXEL_SCALE_MM, DEFAULT_SIZE
 from hearjax.survey.archive import SOLAR_RADIUS_MM
 from hearjax.survey.hmi import (
-  DEFAULT_PIXEL_SCALE_MM,
-  DEFAULT_SIZE,
   MAX_ANGLE_DEG,
   Patch,
   carrington_positions,
