@@ -1,5 +1,6 @@
 """Orbax in one place: a member's checkpoint, written after epochs and read to resume or to predict."""
 
+import logging
 import os
 import pathlib
 from typing import Any
@@ -75,6 +76,8 @@ def _restore(path: pathlib.Path, like: Any) -> Any:
     with ocp.StandardCheckpointer() as checkpointer:
       return checkpointer.restore(path, like)
   except Exception as error:  # Orbax and TensorStore raise many types, with a message of a page.
+    # Tasks that Orbax leaves behind would have asyncio print their tracebacks after ours has been told.
+    logging.getLogger('asyncio').setLevel(logging.CRITICAL)
     raise ValueError(
       f'The checkpoint {path} is damaged or of another model: its layers or their shapes differ from what is asked '
       'for; use the work directory with the settings that made it.'
