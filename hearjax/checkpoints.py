@@ -5,6 +5,7 @@ import os
 import pathlib
 from typing import Any
 
+import jax
 import orbax.checkpoint as ocp
 
 from hearjax.training import MemberState
@@ -53,6 +54,20 @@ class MemberCheckpoint:
     return None if epoch is None else _restore(pathlib.Path(self._manager.directory) / str(epoch) / 'training', like)
 
 
+def save_params(directory: str | os.PathLike, params: Any) -> None:
+  """Writes parameters alone, where `restore_params` finds them; replaces those that are there.
+
+  Raises:
+    OSError: They cannot be written.
+  """
+  directory = pathlib.Path(directory).resolve()
+  try:
+    with ocp.StandardCheckpointer() as checkpointer:
+      checkpointer.save(directory / '0' / 'params', params, force=True)
+  except Exception as error:  # TensorStore tells a full disk as a ValueError.
+    raise OSError(f'Cannot write {directory}: is the disk full, or the folder not writable?') from error
+
+
 def restore_params(directory: str | os.PathLike, like: Any) -> Any:
   """Returns the parameters of a member for prediction; nothing is written.
 
@@ -72,13 +87,31 @@ def restore_params(directory: str | os.PathLike, like: Any) -> Any:
 
 
 def _restore(path: pathlib.Path, like: Any) -> Any:
+  # A restoration that fails leaves tasks behind, whose tracebacks asyncio would print around the one sentence below.
+  asyncio_log = logging.getLogger('asyncio')
+  level = asyncio_log.level
+  asyncio_log.setLevel(logging.CRITICAL)
   try:
     with ocp.StandardCheckpointer() as checkpointer:
-      return checkpointer.restore(path, like)
+      stored = ocp.PyTreeCheckpointHandler().metadata(path).tree
+      # Compared beforehand: what Orbax says of a misfit comes from its threads, and on many lines.
+      if _shapes(stored) != _shapes(like):
+        raise ValueError('The shapes differ.')
+      restored = checkpointer.restore(path, like)
   except Exception as error:  # Orbax and TensorStore raise many types, with a message of a page.
-    # Tasks that Orbax leaves behind would have asyncio print their tracebacks after ours has been told.
-    logging.getLogger('asyncio').setLevel(logging.CRITICAL)
     raise ValueError(
       f'The checkpoint {path} is damaged or of another model: its layers or their shapes differ from what is asked '
       'for; use the work directory with the settings that made it.'
     ) from error
+  asyncio_log.setLevel(level)
+  return restored
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+  """Returns the shape of every leaf by its path; dataclasses and the dictionaries that Orbax makes of them agree."""
+  leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+  return {'.'.join(_name(key) for key in path): tuple(leaf.shape) for path, leaf in leaves}
+
+
+def _name(key: Any) -> str:
+  return str(next(getattr(key, attribute) for attribute in ('name', 'key', 'idx') if hasattr(key, attribute)))

@@ -73,13 +73,18 @@ class FoldRows:
   test: np.ndarray
 
 
+def learnt_rows(survey: Survey, train_intervals: tuple[int, ...]) -> np.ndarray:
+  """Returns `[n]` whether a magnetogram is of an interval to learn from: before emergence, where none are named."""
+  return np.isin(survey.interval, train_intervals) if train_intervals else np.asarray(survey.hours) < 0
+
+
 def fold_rows(survey: Survey, splits: Splits, train_intervals: tuple[int, ...]) -> list[FoldRows]:
   """Returns the rows of every fold.
 
   Raises:
     ValueError: A side lacks a class at the training intervals.
   """
-  learnt = np.isin(survey.interval, train_intervals) if train_intervals else np.asarray(survey.hours) < 0
+  learnt = learnt_rows(survey, train_intervals)
   named = f'the intervals {list(train_intervals)}' if train_intervals else 'the intervals before emergence'
   result = []
   for number, fold in enumerate(splits.folds):

@@ -41,7 +41,7 @@ def load(directory: str | os.PathLike) -> Ensemble:
 
   Raises:
     FileNotFoundError: It is not a work directory, or a member has no checkpoint.
-    ValueError: A checkpoint is of another model than config.json says.
+    ValueError: A checkpoint is of another model than config.json says, or its parameters are not finite.
   """
   directory = pathlib.Path(directory)
   config = workdir.read_config(directory)
@@ -53,6 +53,9 @@ def load(directory: str | os.PathLike) -> Ensemble:
   like = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, domain['size'], domain['size'])))
   names = tuple(member_name(fold, seed) for fold in range(run['folds']) for seed in range(run['seeds']))
   params = [checkpoints.restore_params(directory / 'checkpoints' / name, like) for name in names]
+  for name, member in zip(names, params, strict=True):
+    if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(member)):
+      raise ValueError(f'The parameters of {name} in {directory} are not all finite; train that run again.')
   return Ensemble(model, jax.tree.map(lambda *leaves: jnp.stack(leaves), *params), names, domain)
 
 
@@ -60,6 +63,12 @@ def logits(ensemble: Ensemble, field: np.ndarray, chunk: int = 64) -> np.ndarray
   """Returns `[member, n]` logits of `[n, y, x]` field [G], NaN where missing."""
   parts = [_logits(ensemble.params, field[at : at + chunk], model=ensemble.model) for at in range(0, len(field), chunk)]
   return np.concatenate([np.asarray(part) for part in parts], axis=1)
+
+
+@functools.partial(jax.jit, static_argnames='model')
+def member_logits(params: Any, field: jax.Array, *, model: EmergenceNetwork) -> jax.Array:
+  """Returns `[n]` logits of one network for `[n, y, x]` field [G]; compiled once for all members."""
+  return model.apply(params, field)
 
 
 @functools.partial(jax.jit, static_argnames='model')

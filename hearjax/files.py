@@ -6,6 +6,8 @@ import os
 import pathlib
 from collections.abc import Callable
 
+from astropy.table import Table
+
 
 def write_whole(path: pathlib.Path, write: Callable[[pathlib.Path], None]) -> None:
   """Calls `write(temporary_path)` and renames: the file appears complete or not at all.
@@ -24,6 +26,11 @@ def write_whole(path: pathlib.Path, write: Callable[[pathlib.Path], None]) -> No
   finally:
     with contextlib.suppress(OSError):  # The folder itself may be what is wrong.
       temporary.unlink(missing_ok=True)
+
+
+def write_table(path: pathlib.Path, table: Table) -> None:
+  """Writes a table as ECSV, whole or not at all; raises as `write_whole`."""
+  write_whole(path, lambda temporary: table.write(temporary, format='ascii.ecsv'))
 
 
 def _is_disk_full(error: BaseException | None) -> bool:

@@ -89,6 +89,9 @@ SYMMETRIES: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 LOWERINGS = ('auto', 'lax', 'patches')
 
+# One `[width]` array for each convolution layer: 1 keeps a filter, 0 drops it.
+Masks = tuple[jax.Array, ...]
+
 
 class Convolution(nn.Module):
   """A strided convolution with zero padding (`SAME`), computed in one of two ways with the same parameters.
@@ -104,11 +107,17 @@ class Convolution(nn.Module):
   lowering: str = 'auto'
 
   @nn.compact
-  def __call__(self, maps: jax.Array) -> jax.Array:
-    """Maps `[batch, y, x, channel]` to `[batch, ceil(y / stride), ceil(x / stride), features]`."""
+  def __call__(self, maps: jax.Array, channel: jax.Array | None = None) -> jax.Array:
+    """Maps `[batch, y, x, channel]` to `[batch, ceil(y / stride), ceil(x / stride), features]`.
+
+    With the number of a channel: what this channel alone adds to that, without the bias.
+    """
     shape = (self.kernel, self.kernel, maps.shape[-1], self.features)
     kernel = self.param('kernel', nn.initializers.he_normal(), shape)
     bias = self.param('bias', nn.initializers.zeros_init(), (self.features,))
+    if channel is not None:  # By XLA's convolution: patches were four times slower for a single channel.
+      maps = jax.lax.dynamic_slice_in_dim(maps, channel, 1, axis=3)
+      return convolve_lax(maps, jax.lax.dynamic_slice_in_dim(kernel, channel, 1, axis=2), self.stride)
     lowering = self.lowering
     if lowering == 'auto':
       lowering = 'patches' if self.stride > 1 and jax.default_backend() == 'cpu' else 'lax'
@@ -151,33 +160,114 @@ class EmergenceNetwork(nn.Module):
   """Norm-free ReLU convolutions, averages over the map, one linear logit.
 
   The averages let the network take maps of any size; no normalisation layer means that masking an activation is the
-  same as removing its filter.
+  same as removing its filter. Whoever looks inside goes through the stages that `__call__` joins: `prepare`, then
+  `layer` by layer, then `read_out`; or from any stage to the end by `finish`.
   """
 
   settings: ModelSettings
   pixel_scale_mm: float
 
-  @nn.compact
-  def __call__(self, field: jax.Array) -> jax.Array:
-    """Returns `[batch]` logit of emergence for `[batch, y, x]` field [G], NaN where missing."""
+  def setup(self) -> None:
     settings = self.settings
-    field = transforms.crop(field, settings.visible_px(field.shape[-1]))
-    versions = [transforms.network_input(field, settings.limit_gauss, settings.scale_gauss)]
-    for name in settings.symmetries:
+    shapes = zip(settings.widths, settings.kernels, settings.strides, strict=True)
+    self.convolution = [Convolution(*shape, settings.lowering) for shape in shapes]
+    self.logit = nn.Dense(1)
+
+  def __call__(self, field: jax.Array, masks: Masks | None = None) -> jax.Array:
+    """Returns `[batch]` logit of emergence.
+
+    Args:
+      field: `[batch, y, x]` field [G], NaN where missing.
+      masks: What the activations of each layer are multiplied by; ones for None.
+    """
+    return self.finish(self.prepare(field), 0, self.settings.visible_px(field.shape[-1]), masks)
+
+  def prepare(self, field: jax.Array) -> jax.Array:
+    """Returns `[version * batch, y, x, 1]` input of the first layer: cropped, scaled, in all versions to average."""
+    field = transforms.crop(field, self.settings.visible_px(field.shape[-1]))
+    versions = [transforms.network_input(field, self.settings.limit_gauss, self.settings.scale_gauss)]
+    for name in self.settings.symmetries:
       versions += [SYMMETRIES[name](version) for version in versions]
-    maps = jnp.concatenate(versions)[..., None]
-    layers = zip(settings.widths, settings.kernels, settings.strides, strict=True)
-    for number, (width, kernel, stride) in enumerate(layers):
-      maps = nn.relu(Convolution(width, kernel, stride, settings.lowering, name=f'convolution_{number}')(maps))
+    return jnp.concatenate(versions)[..., None]
+
+  def layer(self, number: int, maps: jax.Array, masks: Masks | None = None) -> jax.Array:
+    """Returns `[n, y, x, width]` activations of a layer, masked, from those of the layer before it."""
+    maps = nn.relu(self.convolution[number](maps))
+    return maps if masks is None else maps * masks[number]
+
+  def finish(self, maps: jax.Array, number: int, size: int, masks: Masks | None = None) -> jax.Array:
+    """Goes on from the input of a layer to the logit.
+
+    Args:
+      maps: `[version * batch, y, x, channel]` input of the layer; of the averages, where `number` is that of layers.
+      number: The layer.
+      size: Side of the square that the network looks at [px] (`ModelSettings.visible_px`).
+      masks: As for `__call__`; those of earlier layers are not looked at.
+
+    Returns:
+      `[batch]` logit.
+    """
+    for later in range(number, len(self.convolution)):
+      maps = self.layer(later, maps, masks)
+    return self.read_out(maps, size)
+
+  def activations(self, field: jax.Array, masks: Masks | None = None) -> list[jax.Array]:
+    """Returns the input of each layer, `[version * batch, y, x, channel]`, and last the input of the averages."""
+    stages = [self.prepare(field)]
+    for number in range(len(self.convolution)):
+      stages.append(self.layer(number, stages[-1], masks))
+    return stages
+
+  def sums(self, number: int, maps: jax.Array) -> jax.Array:
+    """Returns `[n, y, x, width]` what the ReLU of a layer is applied to, from the activations of the layer before."""
+    return self.convolution[number](maps)
+
+  def without(
+    self, number: int, dropped: jax.Array, maps: jax.Array, sums: jax.Array, size: int, masks: Masks
+  ) -> jax.Array:
+    """Drops one more filter of a layer, not of the last one, and goes on from there to the logit.
+
+    The layer above is linear in its input, so that the dropped filter's share is subtracted from its sums instead of
+    computing them again.
+
+    Args:
+      number: The layer.
+      dropped: The filter.
+      maps: `[version * batch, y, x, width]` activations of the layer, masked.
+      sums: `[version * batch, y, x, channel]` of `sums` for the layer above, from `maps`.
+      size: Side of the square that the network looks at [px].
+      masks: As for `__call__`.
+
+    Returns:
+      `[batch]` logit.
+    """
+    later = number + 1
+    above = nn.relu(sums - self.convolution[later](maps, dropped)) * masks[later]
+    return self.finish(above, later + 1, size, masks)
+
+  def pool(self, maps: jax.Array, size: int) -> jax.Array:
+    """Returns `[n, averages * width]` what the logit is linear in: averages of the last layer, and their logarithm."""
     pooled = [jnp.mean(maps, axis=(1, 2))]
-    if settings.centre_mm:
-      y, x = (settings.positions_px(size) * self.pixel_scale_mm for size in field.shape[1:])
-      pooled.append(jnp.einsum('byxc,yx->bc', maps, central_window(y, x, settings.centre_mm)))
+    if self.settings.centre_mm:
+      positions = self.settings.positions_px(size) * self.pixel_scale_mm
+      window = central_window(positions, positions, self.settings.centre_mm)
+      pooled.append(jnp.einsum('byxc,yx->bc', maps, window))
     pooled = jnp.concatenate(pooled, axis=-1)
-    if settings.log_pool:
-      pooled = jnp.log1p(pooled / settings.log_pool)
-    logits = nn.Dense(1, name='logit')(pooled)[:, 0]
-    return jnp.mean(logits.reshape(len(versions), -1), axis=0)
+    return jnp.log1p(pooled / self.settings.log_pool) if self.settings.log_pool else pooled
+
+  def read_out(self, maps: jax.Array, size: int) -> jax.Array:
+    """Returns `[batch]` logit from the activations of the last layer; versions are averaged."""
+    return self._over_versions(self.logit(self.pool(maps, size))[:, 0])
+
+  def contributions(self, maps: jax.Array, size: int) -> jax.Array:
+    """Returns `[batch, width]` what each filter of the last layer adds to the logit; with the bias, their sum is it."""
+    pooled = self.pool(maps, size)
+    shares = pooled * self.logit.variables['params']['kernel'][:, 0]
+    return self._over_versions(shares.reshape(len(maps), -1, maps.shape[-1]).sum(axis=1))
+
+  def _over_versions(self, values: jax.Array) -> jax.Array:
+    versions = 2 ** len(self.settings.symmetries)
+    return jnp.mean(values.reshape(versions, -1, *values.shape[1:]), axis=0)
 
 
 def central_window(y_mm: np.ndarray, x_mm: np.ndarray, radius_mm: float) -> np.ndarray:
@@ -189,3 +279,8 @@ def central_window(y_mm: np.ndarray, x_mm: np.ndarray, radius_mm: float) -> np.n
 def build_model(settings: ModelSettings, pixel_scale_mm: float) -> EmergenceNetwork:
   """Returns the network for maps of one pixel scale [Mm]."""
   return EmergenceNetwork(settings, pixel_scale_mm)
+
+
+def full_masks(settings: ModelSettings) -> Masks:
+  """Returns the masks that keep every filter."""
+  return tuple(jnp.ones(width) for width in settings.widths)

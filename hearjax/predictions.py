@@ -14,7 +14,7 @@ from astropy import units as u
 from astropy.table import Table
 from scipy.special import expit, logit
 
-from hearjax.files import write_whole
+from hearjax.files import write_table
 from hearjax.survey.survey import Survey, checksum
 
 STRINGS = ('region_id', 'pair_id')
@@ -67,8 +67,7 @@ def write_predictions(path: str | os.PathLike, table: Table) -> None:
     ValueError: The table breaks a rule of the format.
     OSError: The file cannot be written.
   """
-  table = check_predictions(table, 'The table to write')
-  write_whole(pathlib.Path(path), lambda temporary: table.write(temporary, format='ascii.ecsv'))
+  write_table(pathlib.Path(path), check_predictions(table, 'The table to write'))
 
 
 def read_predictions(path: str | os.PathLike) -> Table:

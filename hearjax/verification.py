@@ -19,10 +19,10 @@ from astropy.table import Table
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from hearjax.predictions import average_seeds
+from hearjax.resampling import confidence_interval, draw_counts
 from hearjax.skill import contingency, hss, pod, pofd, tss
 
 RULES = ('0.5', 'train')  # Which threshold a forecast is compared with: one half, or the one chosen in training.
-CONFIDENCE = (2.5, 97.5)  # Percentiles of a 95 % interval.
 
 
 def common_rows(tables: Sequence[Table]) -> list[Table]:
@@ -87,7 +87,7 @@ def skill_table(tables: Sequence[Table], resamples: int, seed: int) -> Table:
     averaged = average_seeds(table)
     _warn_of_one_class(table.meta['model'], averaged)
     for rule in RULES:
-      low, high = _percentiles(_bootstrap(averaged, rule, resamples, seed)[1])
+      low, high = confidence_interval(_bootstrap(averaged, rule, resamples, seed)[1])
       for index, interval in enumerate(np.unique(averaged['interval'])):
         part = averaged[averaged['interval'] == interval]
         counts = contingency(part['label'], _forecast(part, rule)).sum(axis=0)
@@ -120,7 +120,7 @@ def skill_mean_table(tables: Sequence[Table], resamples: int, seed: int) -> Tabl
     averaged = average_seeds(table)
     for rule in RULES:
       value, samples, described = _mean_before_emergence(averaged, *_bootstrap(averaged, rule, resamples, seed))
-      low, high = _percentiles(samples)
+      low, high = confidence_interval(samples)
       bounds = {'tss': value, 'tss_low': low, 'tss_high': high}
       rows.append({'model': table.meta['model'], **described, **bounds, 'threshold_rule': rule})
   return Table(rows)
@@ -152,13 +152,13 @@ def difference_tables(tables: Sequence[Table], reference: str, resamples: int, s
       minuend, subtrahend = (_bootstrap(averaged[name], rule, resamples, seed) for name in (reference, baseline))
       value, samples = (a - b for a, b in zip(minuend, subtrahend, strict=True))
       names = {'model': reference, 'baseline': baseline}
-      low, high = _percentiles(samples)
+      low, high = confidence_interval(samples)
       for index, interval in enumerate(np.unique(averaged[baseline]['interval'])):
         part = averaged[baseline][averaged[baseline]['interval'] == interval]
         bounds = {'difference': value[index], 'low': low[index], 'high': high[index]}
         rows.append({**names, **_describe_interval(part), **bounds, 'threshold_rule': rule})
       value, samples, described = _mean_before_emergence(averaged[baseline], value, samples)
-      low, high = _percentiles(samples)
+      low, high = confidence_interval(samples)
       bounds = {'difference': value, 'low': low, 'high': high}
       mean_rows.append({**names, **described, **bounds, 'threshold_rule': rule})
   return _with_hours(rows), Table(mean_rows)
@@ -190,21 +190,12 @@ def _forecast(averaged: Table, rule: str) -> np.ndarray:
 
 def _bootstrap(averaged: Table, rule: str, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
   """Returns the TSS `[interval]`, and that of resampled pairs `[resample, interval]`."""
-  if resamples < 1:
-    raise ValueError(f'The bootstrap needs at least one sample, got {resamples}.')
   pairs, pair = np.unique(averaged['pair_id'], return_inverse=True)
   intervals, interval = np.unique(averaged['interval'], return_inverse=True)
   counts = np.zeros((len(pairs), len(intervals), 4))
   np.add.at(counts, (pair, interval), contingency(averaged['label'], _forecast(averaged, rule)))
-  # How often each pair is drawn: sums over drawn pairs are then one matrix product.
-  n_drawn = np.random.default_rng(seed).multinomial(len(pairs), np.full(len(pairs), 1 / len(pairs)), resamples)
+  n_drawn = draw_counts(len(pairs), resamples, seed)
   return tss(counts.sum(axis=0)), tss(np.tensordot(n_drawn, counts, axes=1))
-
-
-def _percentiles(samples: np.ndarray) -> np.ndarray:
-  """Returns `[2, ...]` the 95 % interval of `[resample, ...]`; NaN where no sample has a value."""
-  defined = np.isfinite(samples).any(axis=0)
-  return np.where(defined, np.nanpercentile(np.where(defined, samples, 0), CONFIDENCE, axis=0), np.nan)
 
 
 def _mean_before_emergence(

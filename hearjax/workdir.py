@@ -36,7 +36,7 @@ def describe_environment() -> dict[str, Any]:
 
 
 def open_workdir(
-  workdir: str | os.PathLike, settings: dict[str, Any], product: str, domain: dict[str, Any]
+  workdir: str | os.PathLike, settings: dict[str, Any], product: str, domain: dict[str, Any], survey: str | os.PathLike
 ) -> pathlib.Path:
   """Starts a work directory, or enters an interrupted one to resume it.
 
@@ -45,6 +45,7 @@ def open_workdir(
     settings: What determines the result (JSON-able, or dataclasses); a resumed run must have the same.
     product: File within it whose presence means that the run is finished.
     domain: What the run is trained on (`scoring.training_domain`): kept beside the settings, not compared.
+    survey: Folder of the survey archive, where later scripts look for it; not compared either.
 
   Returns:
     The folder, with `config.json` written.
@@ -67,7 +68,8 @@ def open_workdir(
         'resume it with its own, or name another work directory.'
       )
     return workdir
-  content = {'settings': settings, 'domain': domain, 'environment': describe_environment()}
+  environment = {**describe_environment(), 'survey': str(pathlib.Path(survey).resolve())}
+  content = {'settings': settings, 'domain': domain, 'environment': environment}
   text = json.dumps(content, indent=1)
   write_whole(config_path, lambda temporary: temporary.write_text(text + '\n'))
   return workdir

@@ -18,7 +18,7 @@ from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 import hearjax
-from hearjax.files import write_whole
+from hearjax.files import write_table, write_whole
 from hearjax.survey.index import build_survey, check_pairs, check_rows, region_file, survey_table
 from hearjax.survey.survey import Survey
 
@@ -125,7 +125,7 @@ def write_index(root: str | os.PathLike, survey: Survey, meta: dict[str, Any] | 
     'creator': f'hearjax {hearjax.__version__}',
     **(meta or {}),
   }
-  write_whole(pathlib.Path(root) / INDEX_NAME, lambda temporary: table.write(temporary, format='ascii.ecsv'))
+  write_table(pathlib.Path(root) / INDEX_NAME, table)
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------
