@@ -1,0 +1,1 @@
+"""What trained members look at: pruning, response to synthetic fields, attribution."""

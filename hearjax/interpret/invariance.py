@@ -1,0 +1,334 @@
+"""Invariance panel: what becomes of the networks' output when the magnetograms are changed in a known way.
+
+Some changes are symmetries that a forecast should not mind (the other hemisphere, a shift by a pixel), some are what
+instruments and perspective do, and some leave only one kind of information behind: the pixels without their order,
+|B| without the polarities. Together they say what the networks read.
+
+The TSS is at the threshold that each fold chose in its training: the network in use does not know of the change. What
+skill is left is judged by the AUC, which needs no threshold, since most changes move all logits together.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from astropy.table import Table
+from scipy import ndimage
+from scipy.special import expit
+
+from hearjax import transforms
+from hearjax.finished_run import FinishedRun
+from hearjax.interpret.out_of_fold import auc, changed_logits, tested_in_fold
+from hearjax.predictions import average_seeds, read_predictions
+from hearjax.resampling import confidence_interval, draw_rows
+from hearjax.skill import contingency, tss
+
+RING_PX = 4.0  # Width of the rings within which pixels change places; our choice.
+READS = 0.5  # A network reads what at least this share of its skill goes with; our choice.
+READS_SOME = 0.1  # Less than this is nothing; our choice.
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+  """Magnetograms to be changed, with what a change may need to know of each.
+
+  Attributes:
+    field: `[n, y, x]` whole maps [G], NaN where missing.
+    square: The same, cut to the square that the network looks at.
+    west: `[n, 1, 1]` 1 for a map west of the central meridian, -1 east of it.
+    pixel_scale_mm: Side of a pixel [Mm].
+    keys: `[n]` random keys.
+    seeds: `[n, 2]` the same randomness for NumPy.
+  """
+
+  field: np.ndarray
+  square: np.ndarray
+  west: np.ndarray
+  pixel_scale_mm: float
+  keys: jax.Array
+  seeds: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+  """One change, at one or several strengths.
+
+  Attributes:
+    name: What is done.
+    kind: Group of the lines of the table.
+    apply: From a batch and a strength to `[n, y, x]` changed maps [G].
+    effect: What it keeps and destroys.
+    strengths: How much; a single NaN where there is no degree.
+    unit: Unit of the strengths.
+  """
+
+  name: str
+  kind: str
+  apply: Callable[[Batch, float], Any]
+  effect: str
+  strengths: tuple[float, ...] = (np.nan,)
+  unit: str = '-'  # An empty one would come back from a file as missing.
+
+
+def _hale_swap(batch: Batch, _: float) -> jax.Array:
+  # Hale's law: the other hemisphere has the other leading polarity, and by Joy's law the mirrored tilt. The reversal
+  # alone breaks Hale's law; both together give a region as the Sun makes them, too.
+  return transforms.reverse_polarity(transforms.mirror_latitude(batch.field))
+
+
+def _noise(batch: Batch, noise_gauss: float) -> jax.Array:
+  return jax.vmap(transforms.add_noise, (0, 0, None))(batch.keys, batch.field, noise_gauss)
+
+
+def _central_part(batch: Batch, part: float) -> jax.Array:
+  visible = batch.square.shape[-1]
+  return transforms.crop(batch.square, visible - 2 * round(visible * (1 - part) / 2))
+
+
+def _shuffle_in_rings(batch: Batch, _: float) -> jax.Array:
+  axis = np.arange(batch.square.shape[-1]) - (batch.square.shape[-1] - 1) / 2
+  ring = jnp.asarray(np.hypot(axis[:, None], axis) // RING_PX, int)
+  return jax.vmap(transforms.shuffle_pixels, (0, 0, None))(batch.keys, batch.square, ring)
+
+
+def draw_element_signs(field: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+  """Gives every magnetic element a sign at random: pixels of one polarity that touch along a side keep together.
+
+  Args:
+    field: `[n, y, x]` field [G], NaN where missing.
+    seeds: `[n, …]` seeds of each map.
+  """
+  result = np.array(field)
+  for index, one in enumerate(field):
+    rng = np.random.default_rng(seeds[index])
+    for polarity in (one > 0, one < 0):
+      element, count = ndimage.label(polarity)
+      result[index] *= np.append(1, rng.choice((-1, 1), count))[element]
+  return result
+
+
+CHANGES = (
+  Change('unchanged', 'none', lambda b, _: b.field, 'nothing'),
+  Change('polarity reversed', 'polarity', lambda b, _: transforms.reverse_polarity(b.field), "breaks Hale's law"),
+  Change('Hale swap', 'polarity', _hale_swap, 'the region as the other hemisphere has it'),
+  Change('unsigned field', 'polarity', lambda b, _: np.abs(b.field), 'keeps |B|, no polarities'),
+  Change(
+    'signs of elements drawn',
+    'polarity',
+    lambda b, _: draw_element_signs(b.square, b.seeds),
+    'keeps |B| and elements, destroys which polarities are neighbours',
+  ),
+  Change(
+    'signs of pixels drawn',
+    'polarity',
+    lambda b, _: jax.vmap(transforms.shuffle_signs)(b.keys, b.square),
+    'keeps |B|, destroys elements',
+  ),
+  Change(
+    'pixels shuffled', 'order', lambda b, _: jax.vmap(transforms.shuffle_pixels)(b.keys, b.square), 'keeps strength'
+  ),
+  Change('pixels shuffled in rings', 'order', _shuffle_in_rings, 'keeps strength at each distance from the centre'),
+  Change(
+    'mirrored in longitude',
+    'symmetry',
+    lambda b, _: transforms.mirror_longitude(b.field),
+    "breaks Hale's and Joy's laws",
+  ),
+  Change('mirrored in latitude', 'symmetry', lambda b, _: transforms.mirror_latitude(b.field), "breaks Joy's law"),
+  Change('transposed', 'symmetry', lambda b, _: transforms.transpose(b.field), 'east-west becomes north-south'),
+  Change(
+    'rotated',
+    'symmetry',
+    lambda b, angle: transforms.rotate(b.field, round(angle / 90)),
+    "90 deg breaks Joy's law, 180 deg Hale's",
+    (90.0, 180.0),
+    'deg',
+  ),
+  Change(
+    'shifted north',
+    'place',
+    lambda b, px: transforms.shift(b.field, round(px), 0),
+    'moves the emergence site',
+    (1.0, 2.0, 4.0, 8.0),
+    'px',
+  ),
+  Change(
+    'shifted east',
+    'place',
+    lambda b, px: transforms.shift(b.field, 0, -round(px)),
+    'moves the emergence site',
+    (1.0, 2.0, 4.0, 8.0),
+    'px',
+  ),
+  Change('smaller map', 'place', _central_part, 'only the middle is left', (5 / 6, 2 / 3, 1 / 2), 'of the side'),
+  Change('gain', 'strength', lambda b, gain: gain * b.field, 'keeps the pattern', (0.5, 0.8, 1.25, 2.0), 'times'),
+  Change(
+    'saturated',
+    'strength',
+    lambda b, limit: transforms.saturate(b.field, limit),
+    'weakens strong elements',
+    (500.0, 200.0, 100.0, 50.0),
+    'G',
+  ),
+  Change('noise added', 'instrument', _noise, 'covers weak field', (5.0, 10.0, 20.0, 50.0), 'G'),
+  Change(
+    'blurred',
+    'instrument',
+    lambda b, radius: transforms.blur(b.field, b.pixel_scale_mm, radius),
+    'destroys small scales, cancels flux',
+    (1.0, 2.0, 4.0),
+    'Mm',
+  ),
+  Change(
+    'seen nearer to the limb',
+    'perspective',
+    lambda b, angle: transforms.tilt_line_of_sight(b.field, angle * b.west),
+    'weaker, false polarity towards the limb',
+    (30.0, 45.0, 60.0),
+    'deg',
+  ),
+)
+
+
+def invariance_table(run: FinishedRun, seed: int, resamples: int = 500) -> Table:
+  """Shows changed magnetograms to a run's networks: each map, in every state, to the members that it is a test for.
+
+  Whole maps are changed before the network cuts out its square; shuffles, drawn signs of elements, and smaller maps
+  are made of that square. A larger map is none of the changes: the network cuts it, and says the same.
+
+  Args:
+    run: A finished run, with its predictions: the thresholds are there.
+    seed: Seed of noise, shuffles and bootstrap.
+    resamples: Bootstrap samples of the pairs.
+
+  Returns:
+    One row per change and strength: `name`, `kind`, `strength`, `unit`, `effect`; `change_pe` and `change_ne`, mean
+    change of the logit in each class; `rms_change`, root mean square of the change in units of the standard deviation
+    of the unchanged logits; `tss`, `tss_change` against the unchanged maps, and `auc`, `auc_change`. `_low` and `_high`
+    bound 95 % intervals over pairs, the same pairs before and after.
+
+    Meta: `verdict`, what the networks read, and `share_…`, the shares of the skill that it follows from (`verdict`).
+
+  Raises:
+    ValueError: There is one class only, a logit or a setting is not finite or out of its range.
+    FileNotFoundError: The predictions are not there.
+  """
+  fold = tested_in_fold(run)
+  label = np.asarray(run.survey.label)
+  drawn = draw_rows(np.asarray(run.survey.pair), resamples, seed)
+  threshold = fold_thresholds(run)[fold]
+
+  def score(logit: np.ndarray) -> dict[str, np.ndarray]:
+    counts = contingency(label, expit(logit) >= threshold)
+    weight = np.concatenate([np.ones((1, len(label)), int), drawn])
+    return {'tss': tss(weight @ counts), 'auc': auc(label, logit, fold, weight)}
+
+  rows, before, scores_before = [], None, None
+  for change in CHANGES:
+    for strength in change.strengths:
+      logit = changed_logits(run, changer(run, change, strength, seed))
+      scores = score(logit)
+      if before is None:
+        before, scores_before = logit, scores
+      rows.append({'name': change.name, 'kind': change.kind, 'strength': strength, 'unit': change.unit})
+      rows[-1] |= _describe(logit - before, label, np.std(before)) | _compare(scores, scores_before)
+      rows[-1]['effect'] = change.effect
+  table = Table(rows)
+  table.meta = {'survey_source': run.survey.source, 'resamples': resamples, **verdict(table)}
+  return table
+
+
+def fold_thresholds(run: FinishedRun) -> np.ndarray:
+  """Returns `[fold]` the probability at or above which the networks of a fold forecast emergence."""
+  predictions = average_seeds(read_predictions(run.directory / 'predictions' / 'cnn.ecsv'))
+  of_fold = dict(zip(predictions['fold'], predictions['threshold'], strict=True))
+  return np.array([of_fold[number] for number in range(len(run.folds))])
+
+
+def verdict(table: Table) -> dict[str, Any]:
+  """Says what networks read, from the panel.
+
+  Skill is AUC - 1/2. `share_strength` of it is left when the pixels of a map change places, `share_ring_strength` when
+  they do so at their distance from the centre only, `share_polarity` is lost when the polarity is reversed, and
+  `share_neighbours` when every magnetic element draws its sign. The first that holds, with `READS` for a half:
+
+  - no skill: the interval of the unchanged AUC holds 1/2;
+  - polarity: half is lost by the reversal;
+  - strength: half is left of the pixels without any order;
+  - strength and place: half is left of the pixels in their rings;
+  - pattern: neither; of the polarities where half is lost with the signs of elements, of the unsigned field where less
+    than `READS_SOME` is, else of both. What touches with one sign stays together, so that this share comes out too
+    small rather than too large.
+
+  Networks trained on the world `flux` came out as strength, on `pattern` as pattern, on `null` as no skill.
+
+  Args:
+    table: What `invariance_table` returns.
+  """
+  row = {row['name']: row for row in table}
+  skill = {name: row[name]['auc'] - 0.5 for name in row}
+  whole = skill['unchanged']
+  if not row['unchanged']['auc_low'] > 0.5:
+    return {'verdict': 'no skill'}
+
+  def left(name: str) -> float:
+    return float(np.clip(skill[name] / whole, 0, 1))
+
+  shares = {
+    'share_polarity': 1 - left('polarity reversed'),
+    'share_strength': left('pixels shuffled'),
+    'share_ring_strength': left('pixels shuffled in rings'),
+    'share_neighbours': 1 - left('signs of elements drawn'),
+  }
+  if shares['share_polarity'] >= READS:
+    said = 'polarity'
+  elif shares['share_strength'] >= READS:
+    said = 'strength'
+  elif shares['share_ring_strength'] >= READS:
+    said = 'strength and place'
+  else:
+    said = _kind_of_pattern(shares['share_neighbours'])
+  return {'verdict': said, **shares}
+
+
+def _kind_of_pattern(share_neighbours: float) -> str:
+  if share_neighbours >= READS:
+    return 'pattern of the polarities'
+  return 'pattern of the unsigned field' + (' and the polarities' if share_neighbours >= READS_SOME else '')
+
+
+def changer(run: FinishedRun, change: Change, strength: float, seed: int) -> Callable:
+  """Returns the function that `changed_logits` takes, with randomness that depends on seed and row alone."""
+  visible = run.visible_px
+  key, west = jax.random.key(seed), np.where(np.asarray(run.survey.cmd) < 0, -1.0, 1.0)[:, None, None]
+
+  def apply(field: np.ndarray, rows: np.ndarray) -> Any:
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, rows)
+    seeds = np.stack([np.full(len(rows), seed), rows], axis=-1)
+    square = transforms.crop(field, visible)
+    return change.apply(Batch(field, square, west[rows], run.survey.pixel_scale_mm, keys, seeds), strength)
+
+  return apply
+
+
+def _describe(moved: np.ndarray, label: np.ndarray, spread: float) -> dict[str, float]:
+  """Returns how `[n]` logits moved, with the standard deviation that they had before."""
+  rms = float(np.sqrt(np.mean(moved**2)))
+  return {
+    'change_pe': float(np.mean(moved[label == 1])),
+    'change_ne': float(np.mean(moved[label == 0])),
+    'rms_change': rms / spread if spread > 0 else np.nan,
+  }
+
+
+def _compare(scores: dict[str, np.ndarray], before: dict[str, np.ndarray]) -> dict[str, float]:
+  """Returns scores and their changes, from `[1 + resample]` values each, the first that of all pairs."""
+  result = {}
+  for name, values in scores.items():
+    for column, samples in ((name, values), (f'{name}_change', values - before[name])):
+      result[column] = float(samples[0])
+      result[f'{column}_low'], result[f'{column}_high'] = confidence_interval(samples[1:])
+  return result
