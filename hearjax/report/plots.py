@@ -1,7 +1,6 @@
 """Figures of skill: TSS against time, ROC and reliability."""
 
 import os
-import pathlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
-from hearjax.files import write_whole
 from hearjax.predictions import average_seeds
+from hearjax.report import style
 from hearjax.verification import reliability
 
 LABELS = {
@@ -21,15 +20,15 @@ LABELS = {
   'da_quadratic': 'DA, quadratic',
   'da_kernel': 'DA, kernel density',
 }
-# Okabe & Ito's palette, which colour-blind readers can tell apart; shapes say the same again.
+# Shapes say the same again.
 STYLES = {
-  'cnn': ('#D55E00', 'o'),
-  'da_flux': ('#0072B2', 's'),
-  'da_linear': ('#009E73', '^'),
-  'da_quadratic': ('#CC79A7', 'v'),
-  'da_kernel': ('#000000', 'D'),
+  'cnn': (style.RED, 'o'),
+  'da_flux': (style.BLUE, 's'),
+  'da_linear': (style.GREEN, '^'),
+  'da_quadratic': (style.PURPLE, 'v'),
+  'da_kernel': (style.BLACK, 'D'),
 }
-OTHER_STYLES = (('#E69F00', 'P'), ('#56B4E9', 'X'), ('#7F7F7F', '*'))
+OTHER_STYLES = ((style.ORANGE, 'P'), (style.SKY, 'X'), (style.GREY, '*'))
 DODGE_HOURS = 0.35  # Between the bars of neighbouring models, which would hide each other.
 RELIABILITY_BINS = 6
 
@@ -54,7 +53,7 @@ def plot_skill(skill: Table, path: str | os.PathLike, rule: str = 'train') -> No
   for index, model in enumerate(models):
     rows = skill[skill['model'] == model]
     rows.sort('hours')
-    colour, marker = _style(model, models)
+    colour, marker = _style_of(model, models)
     hours = np.asarray(rows['hours']) + (index - (len(models) - 1) / 2) * DODGE_HOURS
     bars = np.abs(np.stack([rows['tss_low'], rows['tss_high']]) - np.asarray(rows['tss']))
     axes.plot(hours, rows['tss'], color=colour, linewidth=1, alpha=0.6)
@@ -78,11 +77,11 @@ def plot_skill(skill: Table, path: str | os.PathLike, rule: str = 'train') -> No
   n_pairs = skill['n_pairs']
   n_pairs = f'{min(n_pairs)}' if min(n_pairs) == max(n_pairs) else f'{min(n_pairs)} to {max(n_pairs)}'
   axes.set_title(
-    f'{n_pairs} pairs, {threshold}, bars 95 % over pairs\n{_source(skill.meta.get("survey_source"))}',
+    f'{n_pairs} pairs, {threshold}, bars 95 % over pairs\n{style.source_note(skill.meta.get("survey_source"))}',
     fontsize=10,
   )
   figure.legend(loc='outside lower center', ncols=3, frameon=False, fontsize=9)
-  _save(figure, path)
+  style.save(figure, path)
 
 
 def plot_reliability(tables: Sequence[Table], interval: int, path: str | os.PathLike) -> None:
@@ -107,19 +106,19 @@ def plot_reliability(tables: Sequence[Table], interval: int, path: str | os.Path
     averaged = average_seeds(table)
     part = averaged[averaged['interval'] == interval]
     if len(set(part['label'])) == 2:
-      _draw_model(left, right, part, model, _style(model, models))
+      _draw_model(left, right, part, model, _style_of(model, models))
   handles, labels = right.get_legend_handles_labels()
   if not handles:
     raise ValueError(f'No model has forecasts for both classes at interval {interval}: there is no ROC curve to draw.')
   left.set(xlabel='False alarm rate (POFD)', ylabel='Detection rate (POD)', title='ROC')
   right.set(xlabel='Forecast probability', ylabel='Observed frequency', title='Reliability (bars: 1 standard error)')
-  figure.suptitle(f'Interval TI{interval:+03d}. {_source(tables[0].meta.get("survey_source"))}', fontsize=10)
+  figure.suptitle(f'Interval TI{interval:+03d}. {style.source_note(tables[0].meta.get("survey_source"))}', fontsize=10)
   figure.legend(handles, labels, loc='outside lower center', ncols=3, frameon=False, fontsize=9)
-  _save(figure, path)
+  style.save(figure, path)
 
 
-def _draw_model(left: Axes, right: Axes, part: Table, model: str, style: tuple[str, str]) -> None:
-  colour, marker = style
+def _draw_model(left: Axes, right: Axes, part: Table, model: str, look: tuple[str, str]) -> None:
+  colour, marker = look
   false_alarms, hits, _ = roc_curve(part['label'], part['probability'], drop_intermediate=False)
   left.plot(false_alarms, hits, color=colour, linewidth=1.4)
   bins = reliability(part['label'], part['probability'], RELIABILITY_BINS)
@@ -136,16 +135,6 @@ def _draw_model(left: Axes, right: Axes, part: Table, model: str, style: tuple[s
   )
 
 
-def _style(model: str, models: Sequence[str]) -> tuple[str, str]:
+def _style_of(model: str, models: Sequence[str]) -> tuple[str, str]:
   others = [name for name in models if name not in STYLES]
   return STYLES[model] if model in STYLES else OTHER_STYLES[others.index(model) % len(OTHER_STYLES)]
-
-
-def _source(source: str | None) -> str:
-  if source == 'simulated':
-    return 'Simulated survey: no evidence about the Sun'
-  return f'Survey: {source}' if source else 'Source of the survey not stated'
-
-
-def _save(figure: Figure, path: str | os.PathLike) -> None:
-  write_whole(pathlib.Path(path), lambda temporary: figure.savefig(temporary, dpi=150))

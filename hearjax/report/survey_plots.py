@@ -1,26 +1,21 @@
 """Figures of magnetograms: pairs through the intervals, and simulated patches beside real ones."""
 
 import os
-import pathlib
 import textwrap
 from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from matplotlib.ticker import NullFormatter
 
-from hearjax.files import write_whole
+from hearjax.report import style
 from hearjax.survey.survey import Survey
 
-LIMIT_GAUSS = 150.0
 TILE = 32  # Side of the squares in which statistics are taken [px].
 PATCHES_PER_ROW = 4
 HISTOGRAM_EDGES = np.concatenate([np.linspace(0, 10, 11), np.geomspace(12.5, 2500, 24)])
-SOURCES = {'simulated': 'Simulated: no evidence about the Sun', 'hear': 'SDO/HEAR'}
-# Okabe & Ito's palette; black is kept for the simulation.
-COLOURS = ('#0072B2', '#E69F00', '#009E73', '#CC79A7')
+COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE)  # Black is kept for the simulation.
 LETTERS = 'abcd'
 WAVELENGTHS_MM = (3, 4, 6, 10, 20, 40)
 
@@ -44,7 +39,7 @@ def plot_pairs(survey: Survey, path: str | os.PathLike, pairs: int = 2) -> None:
     for column, interval in enumerate(intervals):
       axis = axes[row, column]
       found = np.flatnonzero((survey.pair == pair) & (survey.label == label) & (survey.interval == interval))
-      image = _draw_field(
+      image = style.draw_field(
         axis, survey.field[found[0]] if found.size else np.full((1, 1), np.nan), survey.pixel_scale_mm
       )
       axis.set(xticks=[], yticks=[])
@@ -55,11 +50,11 @@ def plot_pairs(survey: Survey, path: str | os.PathLike, pairs: int = 2) -> None:
         axis.set_ylabel(f'{survey.pair_ids[pair]}\n{kind}', fontsize=8)
   side_mm = survey.field.shape[-1] * survey.pixel_scale_mm
   figure.suptitle(
-    f'{SOURCES.get(survey.source, survey.source)}; 410 min means, {side_mm:.0f} Mm wide, north up, west right',
+    f'{style.source_note(survey.source)}; 410 min means, {side_mm:.0f} Mm wide, north up, west right',
     fontsize=10,
   )
   figure.colorbar(image, ax=axes, label='Line-of-sight field [G]', extend='both', shrink=0.6, aspect=30)
-  _save(figure, path)
+  style.save(figure, path)
 
 
 def plot_comparison(
@@ -89,13 +84,13 @@ def plot_comparison(
   upper, lower = figure.subfigures(2, 1, height_ratios=(2, 1.1))
   axes = upper.subplots(2, PATCHES_PER_ROW)
   for axis, letter, (name, field) in zip(axes[0], LETTERS, real.items(), strict=False):
-    _draw_field(axis, field, survey.pixel_scale_mm)
+    style.draw_field(axis, field, survey.pixel_scale_mm)
     axis.set_title(f'({letter}) {noun}\n' + '\n'.join(textwrap.wrap(name, 34)), fontsize=8)
   # From quiet to full, so that the choice shows the range and not the best.
   order = np.argsort(np.mean(np.abs(controls), axis=(1, 2)))
   for axis, quantile in zip(axes[1], np.linspace(0, 1, PATCHES_PER_ROW), strict=True):
     field = controls[order[round(quantile * (len(order) - 1))]]
-    image = _draw_field(axis, field, survey.pixel_scale_mm)
+    image = style.draw_field(axis, field, survey.pixel_scale_mm)
     axis.set_title(f'{survey.source} control,\n{100 * quantile:.0f} % quantile of mean |B|', fontsize=8)
   for axis in axes.flat:
     axis.set_axis_off()
@@ -119,11 +114,11 @@ def plot_comparison(
   right.xaxis.set_minor_formatter(NullFormatter())
   left.legend(fontsize=7, frameon=False)
   figure.suptitle(
-    f'{SOURCES.get(survey.source, survey.source)}. Its maps are 410 min means; '
+    f'{style.source_note(survey.source)}. Its maps are 410 min means; '
     'the real ones are single frames (noisier, sharper), chosen for an active region or plage',
     fontsize=10,
   )
-  _save(figure, path)
+  style.save(figure, path)
 
 
 def complete_tiles(name: str, field: np.ndarray) -> np.ndarray:
@@ -167,20 +162,6 @@ def power_spectrum(tiles: np.ndarray, pixel_scale_mm: float) -> tuple[np.ndarray
   return number / (size * pixel_scale_mm), mean[number]
 
 
-def _draw_field(axis: Axes, field: np.ndarray, pixel_scale_mm: float) -> AxesImage:
-  half_x, half_y = (side * pixel_scale_mm / 2 for side in field.shape[::-1])
-  axis.set_facecolor('#9DB7D5')  # Missing pixels: no shade of the field.
-  return axis.imshow(
-    field,
-    cmap='gray',
-    vmin=-LIMIT_GAUSS,
-    vmax=LIMIT_GAUSS,
-    origin='lower',
-    extent=(-half_x, half_x, -half_y, half_y),
-    interpolation='nearest',
-  )
-
-
 def _draw_statistics(
   left: Axes, right: Axes, tiles: np.ndarray, pixel_scale_mm: float, label: str, **style: str
 ) -> None:
@@ -191,7 +172,3 @@ def _draw_statistics(
   )
   wavenumber, power = power_spectrum(tiles, pixel_scale_mm)
   right.plot(1 / wavenumber, power, **style)
-
-
-def _save(figure: Figure, path: str | os.PathLike) -> None:
-  write_whole(pathlib.Path(path), lambda temporary: figure.savefig(temporary, format='png', dpi=130))
