@@ -21,7 +21,7 @@ flags.DEFINE_integer('crop_px', DEFAULT.crop_px, 'Central square of the features
 flags.DEFINE_list('features', list(DEFAULT.features), 'Features of the multi-variable analyses.')
 flags.DEFINE_bool('logarithm', DEFAULT.logarithm, 'Take log10 of features with a long tail.')
 flags.DEFINE_float('max_missing', 0.2, 'Largest fraction of missing pixels that a magnetogram may have.')
-flags.DEFINE_bool('overwrite', False, 'Replace the predictions of an earlier run.')
+cli.define_overwrite_flag()
 flags.mark_flags_as_required(['survey', 'workdir'])
 
 
@@ -31,10 +31,9 @@ def main() -> None:
   )
   directory = pathlib.Path(FLAGS.workdir)
   paths = {model: directory / 'predictions' / f'{model}.ecsv' for model in FLAGS.models}
-  for model, path in paths.items():
+  for model in FLAGS.models:
     baselines.feature_names(model, settings)
-    if path.exists() and not FLAGS.overwrite:
-      raise FileExistsError(f'{path} is there already; name another work directory, or replace it with --overwrite.')
+  cli.check_unused(*paths.values())
   survey = read_survey(FLAGS.survey, max_missing=FLAGS.max_missing)
   path_of_splits = directory / 'splits.json'
   if not FLAGS['folds'].present and path_of_splits.exists():

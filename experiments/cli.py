@@ -1,5 +1,6 @@
 """What all scripts share: the common flags, and how a user's mistake is told."""
 
+import pathlib
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -24,6 +25,22 @@ def define_seed_flag() -> None:
   flags.DEFINE_integer(
     'seed', 0, 'The one random key of the run, a non-negative integer.', lower_bound=0, upper_bound=2**32 - 1
   )
+
+
+def define_overwrite_flag() -> None:
+  flags.DEFINE_bool('overwrite', False, 'Replace what an earlier run of this script left.')
+
+
+def check_unused(*products: pathlib.Path) -> None:
+  """Raises FileExistsError where a product of this script is there already and may not be replaced."""
+  there = next((path for path in products if path.exists()), None)
+  if there and not flags.FLAGS.overwrite:
+    raise FileExistsError(f'{there} is there already; replace it with --overwrite, or name another place.')
+
+
+def define_pair_flags() -> None:
+  flags.DEFINE_integer('planted_pairs', 3, 'Bipoles planted in a control map to find the scale.', lower_bound=1)
+  flags.DEFINE_float('pole_mx', 1e20, 'Flux of a planted pole [Mx].')
 
 
 def define_intervals_flag(default: Sequence[int], verb: str) -> None:

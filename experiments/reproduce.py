@@ -1,4 +1,4 @@
-"""The main job from end to end: survey, networks, discriminant analysis, skill against lead time.
+"""All of it from end to end: survey, networks, discriminant analysis, skill against lead time, interpretation.
 
 Each step is one of the other scripts, run as printed, so that any of them can be repeated by hand. Steps whose product
 is there already are left out, and an interrupted training goes on where it stopped.
@@ -29,6 +29,12 @@ flags.DEFINE_integer('resamples', 2000, 'Bootstrap samples of the pairs.')
 # The paper's size is that of the HEAR survey in its latest use, 182 pairs; folds, seeds and epochs are our choice.
 QUICK = {'pairs': 80, 'folds': 5, 'seeds': 1, 'epochs': 40}
 FULL = {'pairs': 182, 'folds': 10, 'seeds': 2, 'epochs': 40}
+# Scripts of interpretation, and the product that each writes last.
+INTERPRETATION = {
+  'prune': 'pruning/filters.ecsv',
+  'respond': 'response/invariance.ecsv',
+  'attribute': 'attribution/maximisation.ecsv',
+}
 
 
 def run_script(name: str, **arguments: object) -> None:
@@ -74,6 +80,9 @@ def main() -> None:
   if missing:
     run_script('baseline', **common, models=','.join(missing))
   run_script('verify', workdir=workdir, resamples=FLAGS.resamples, seed=FLAGS.seed, overwrite=True)
+  for name, product in INTERPRETATION.items():
+    if not (workdir / product).exists():
+      run_script(name, workdir=workdir, survey=survey, seed=FLAGS.seed, overwrite=True)
   print(f'\nDone in {time.monotonic() - started:.0f} s. Everything lies in {workdir}:')
   for path in sorted(path for path in workdir.rglob('*.*') if path.suffix in ('.ecsv', '.png', '.json', '.jsonl')):
     print(f'  {path}')

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from experiments import cli
 from hearjax import ensemble
-from hearjax.files import write_whole
+from hearjax.files import write_table
 from hearjax.scoring import score_patches
 
 cli.define_workdir_flag()
@@ -30,7 +30,7 @@ flags.DEFINE_float('step_mm', 10.0, 'Distance of the centres of neighbouring til
 flags.DEFINE_float('min_coverage', 0.5, 'Least fraction of a tile that must be observed.', 0.0, 1.0)
 flags.DEFINE_float('max_angle', 75.0, 'Heliocentric angle beyond which the field counts as missing [deg].', 1.0, 90.0)
 flags.DEFINE_string('out', None, 'Folder for scores.ecsv and one picture per file.')
-flags.DEFINE_bool('overwrite', False, 'Replace what an earlier run left in --out.')
+cli.define_overwrite_flag()
 flags.mark_flags_as_required(['workdir', 'fits', 'out'])
 FLAGS = flags.FLAGS
 
@@ -57,7 +57,7 @@ def main() -> None:
   paths = find_files(FLAGS.fits)
   out = pathlib.Path(FLAGS.out)
   pictures = name_pictures(out, paths)
-  check_unused([out / TABLE_NAME, *pictures])
+  cli.check_unused(out / TABLE_NAME, *pictures)
   members = ensemble.load(FLAGS.workdir)
   tables = []
   for path, picture in zip(paths, pictures, strict=True):
@@ -68,7 +68,7 @@ def main() -> None:
   if tables:
     table = vstack(tables, metadata_conflicts='error')
     table.meta = {'workdir': str(FLAGS.workdir), 'domain': members.domain}
-    write_whole(out / TABLE_NAME, lambda temporary: table.write(temporary, format='ascii.ecsv'))
+    write_table(out / TABLE_NAME, table)
     print_scores(tables, members.domain)
   if len(tables) < len(paths):
     sys.exit(f'error: {len(paths) - len(tables)} of {len(paths)} files could not be scored.')
@@ -102,13 +102,6 @@ def name_pictures(out: pathlib.Path, paths: list[pathlib.Path]) -> list[pathlib.
   return [out / name for name in names]
 
 
-def check_unused(products: list[pathlib.Path]) -> None:
-  """Raises FileExistsError where a product is there already and may not be replaced."""
-  there = next((path for path in products if path.exists()), None)
-  if there and not FLAGS.overwrite:
-    raise FileExistsError(f'{there} is there already; name another --out, or replace it with --overwrite.')
-
-
 def score_file(members: ensemble.Ensemble, path: pathlib.Path, picture: pathlib.Path) -> Table:
   """Scores one file and writes its picture.
 
@@ -116,7 +109,7 @@ def score_file(members: ensemble.Ensemble, path: pathlib.Path, picture: pathlib.
     ValueError: The file is no magnetogram, or shows nothing of the place asked for.
     OSError: It cannot be read, or the picture cannot be written.
   """
-  from hearjax.report import score_plots  # Only here: they need sunpy, which --help does not.
+  from hearjax.report import score_plots, style  # Only here: they need sunpy, which --help does not.
   from hearjax.survey import hmi, tiling
 
   domain = members.domain
@@ -136,7 +129,7 @@ def score_file(members: ensemble.Ensemble, path: pathlib.Path, picture: pathlib.
     place = f'longitude {table["longitude"][0]:.1f}, latitude {table["latitude"][0]:.1f} deg (Carrington)'
     raise ValueError(f'{path} shows nothing of the Sun around {place}.')
   figure = score_plots.plot_scores(magnetogram, table, domain, path.name, FLAGS.step_mm)
-  write_whole(picture, lambda temporary: figure.savefig(temporary, dpi=130))
+  style.save(figure, picture)
   return table
 
 

@@ -15,7 +15,7 @@ from astropy.table import Table
 from experiments import cli
 from hearjax import baselines, cross_validation, folds
 from hearjax.cross_validation import RunSettings
-from hearjax.files import write_whole
+from hearjax.files import write_table
 from hearjax.predictions import build_predictions
 from hearjax.survey.simulate import simulate_survey
 from hearjax.survey.survey import Survey
@@ -112,7 +112,7 @@ def main() -> None:
   def record(variant: str, seed: int, row: dict[str, float]) -> None:
     rows.append({'variant': variant, 'survey_seed': seed, **row})
     table = Table(rows=rows, meta=meta)
-    write_whole(path, lambda temporary: table.write(temporary, format='ascii.ecsv'))
+    write_table(path, table)
     print(f'{variant}, survey {seed}: mean TSS {row["tss"]:.3f}, mean AUC {row["auc"]:.3f}', flush=True)
 
   for seed in FLAGS.survey_seeds:

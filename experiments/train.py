@@ -124,7 +124,8 @@ def main() -> None:
   splits = folds.read_or_make_splits(path_of_splits, survey, FLAGS.folds, FLAGS.seed)
   cross_validation.fold_rows(survey, splits, run_settings.train_intervals)  # Fails here, before anything is written.
   seen = transforms.crop(survey.field, run_settings.model.visible_px(survey.field.shape[-1]))
-  directory = workdir.open_workdir(FLAGS.workdir, settings, PRODUCT, training_domain(survey.replace(field=seen)))
+  domain = training_domain(survey.replace(field=seen))
+  directory = workdir.open_workdir(FLAGS.workdir, settings, PRODUCT, domain, FLAGS.survey)
   folds.write_splits(path_of_splits, splits, survey)
   log = MetricsLog(directory / 'metrics.jsonl', FLAGS.tensorboard)
   bar = ProgressBar(run_settings, FLAGS.folds)

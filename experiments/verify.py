@@ -8,7 +8,7 @@ from astropy.table import Table
 
 from experiments import cli
 from hearjax import verification
-from hearjax.files import write_whole
+from hearjax.files import write_table
 from hearjax.predictions import read_predictions
 from hearjax.report.plots import plot_reliability, plot_skill
 
@@ -19,14 +19,13 @@ cli.define_seed_flag()
 flags.DEFINE_list('predictions', [], 'Predictions tables to score; all in the work directory for none.')
 flags.DEFINE_string('reference', 'cnn', 'Model that the others are compared with.')
 flags.DEFINE_integer('resamples', 2000, 'Bootstrap samples of the pairs.', lower_bound=1)
-flags.DEFINE_bool('overwrite', False, 'Replace the scores of an earlier run.')
+cli.define_overwrite_flag()
 flags.mark_flag_as_required('workdir')
 
 
 def main() -> None:
   directory = pathlib.Path(FLAGS.workdir)
-  if (directory / 'skill.ecsv').exists() and not FLAGS.overwrite:
-    raise FileExistsError(f'{directory} holds scores already (skill.ecsv); replace them with --overwrite.')
+  cli.check_unused(directory / 'skill.ecsv')
   paths = FLAGS.predictions or sorted((directory / 'predictions').glob('*.ecsv'))
   if not paths:
     raise FileNotFoundError(f'There is no table in {directory / "predictions"}; run train or baseline first.')
@@ -60,11 +59,6 @@ def last_before_emergence(skill: Table) -> int:
   scored = skill[np.isfinite(skill['tss'])]
   before = scored[scored['hours'] < 0]
   return int(before['interval'].max() if len(before) else scored['interval'].min())
-
-
-def write_table(path: pathlib.Path, table: Table) -> None:
-  """Writes a table as ECSV, whole or not at all."""
-  write_whole(path, lambda temporary: table.write(temporary, format='ascii.ecsv'))
 
 
 def print_summary(skill: Table, mean: Table) -> None:

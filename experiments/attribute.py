@@ -1,0 +1,232 @@
+"""Attributes the logits of trained members to the pixels of magnetograms: maps, composites, sanity, best fields.
+
+maps: every magnetogram by the members that it is a test for. composites: field and attribution about the emergence
+site by lead time, emerging regions against their controls. sanity: do the maps depend on what was learnt, and does the
+logit change when the marked flux goes? maximisation: fields of highest logit under constraints.
+
+python -m experiments.attribute --workdir=work --method=integrated_gradients
+"""
+
+import pathlib
+
+import jax
+import numpy as np
+from absl import flags
+
+from experiments import cli
+from hearjax import finished_run
+from hearjax.files import write_table
+from hearjax.finished_run import FinishedRun
+from hearjax.interpret import attribution, attribution_maps, composites, maximisation, sanity
+from hearjax.interpret.attribution import METHODS, AttributionSettings
+from hearjax.interpret.attribution_maps import AttributionMaps
+from hearjax.interpret.maximisation import FieldConstraints
+from hearjax.report import attribution_plots, style
+
+FLAGS = flags.FLAGS
+DEFAULTS = AttributionSettings()
+CONSTRAINTS = FieldConstraints()
+
+PARTS = ('maps', 'composites', 'sanity', 'maximisation')
+FAST = tuple(method for method in METHODS if method != 'occlusion')  # Which needs more than all others together.
+
+cli.define_workdir_flag()
+cli.define_survey_flag()
+cli.define_seed_flag()
+cli.define_overwrite_flag()
+flags.DEFINE_list('parts', list(PARTS), f'What to do, of {", ".join(PARTS)}.')
+flags.DEFINE_list('method', list(FAST), f'Methods, of {", ".join(METHODS)}.')
+flags.DEFINE_integer('limit_regions', 0, 'Regions for maps and composites, in whole pairs; 0 for all.', lower_bound=0)
+flags.DEFINE_integer('steps', DEFAULTS.steps, 'Integrated gradients: steps to begin with.', lower_bound=1)
+flags.DEFINE_float('tolerance', DEFAULTS.tolerance, 'Integrated gradients: largest relative residual.')
+flags.DEFINE_integer('samples', DEFAULTS.samples, 'SmoothGrad: noisy copies.', lower_bound=1)
+flags.DEFINE_float('noise_gauss', DEFAULTS.noise_gauss, 'SmoothGrad: standard deviation of the noise [G].')
+flags.DEFINE_float('square_mm', DEFAULTS.square_mm, 'Occlusion: side of the square [Mm].')
+flags.DEFINE_integer(
+  'stride_px', DEFAULTS.stride_px, 'Occlusion: distance of neighbouring squares [px].', lower_bound=1
+)
+flags.DEFINE_float('smooth_mm', 3.0, 'Standard deviation of the smoothing before maps are compared [Mm].', 0.0)
+flags.DEFINE_integer('resamples', 1000, 'Permutations for the significance of composites.', lower_bound=20)
+flags.DEFINE_integer('sanity_maps', 24, 'Magnetograms for the sanity checks, over all members.', lower_bound=2)
+flags.DEFINE_integer('starts', 5, 'Fields from which maximisation starts, for each member.', lower_bound=1)
+flags.DEFINE_integer('ascent_steps', 100, 'Steps of maximisation.', lower_bound=1)
+flags.DEFINE_float('limit_gauss', CONSTRAINTS.limit_gauss, 'Maximisation: largest |B| [G].')
+flags.DEFINE_float('shortest_mm', CONSTRAINTS.shortest_mm, 'Maximisation: shortest wavelength [Mm].')
+flags.DEFINE_float('longest_mm', CONSTRAINTS.longest_mm, 'Maximisation: longest wavelength [Mm].')
+flags.DEFINE_float('flux_mx', None, 'Maximisation: largest unsigned flux [Mx]; unset, that of the median map.')
+flags.mark_flag_as_required('workdir')
+
+# Flags that the attribution of a map depends on.
+MAP_FLAGS = ('method', 'limit_regions', 'steps', 'tolerance', 'samples', 'noise_gauss', 'square_mm', 'stride_px')
+PRODUCTS = {
+  'maps': ('maps', 'attribution.ecsv', 'maps.png'),
+  'composites': ('composites.fits', 'composites.png'),
+  'sanity': ('sanity.ecsv', 'sanity_networks.ecsv', 'sanity_curves.ecsv', 'sanity.png'),
+  'maximisation': ('maximisation.fits', 'maximisation.ecsv', 'maximisation.png'),
+}
+
+
+def main() -> None:
+  unknown = sorted(set(FLAGS.parts) - set(PARTS))
+  if unknown or not FLAGS.parts:
+    raise ValueError(f'Unknown part {", ".join(unknown) or "(none)"}; known are {", ".join(PARTS)}.')
+  attribution.check_methods(FLAGS.method)
+  if not FLAGS.smooth_mm < float('inf'):
+    raise ValueError(f'--smooth_mm must be a finite length, got {FLAGS.smooth_mm}.')
+  settings = AttributionSettings(
+    steps=FLAGS.steps,
+    tolerance=FLAGS.tolerance,
+    samples=FLAGS.samples,
+    noise_gauss=FLAGS.noise_gauss,
+    square_mm=FLAGS.square_mm,
+    stride_px=FLAGS.stride_px,
+  )
+  out = pathlib.Path(FLAGS.workdir) / 'attribution'
+  cli.check_unused(*(out / name for part in PARTS if part in FLAGS.parts for name in PRODUCTS[part]))
+  run = finished_run.load(FLAGS.workdir, FLAGS.survey)
+  key = jax.random.key(FLAGS.seed)
+  if {'maps', 'composites'} & set(FLAGS.parts):
+    attributed = attribution_maps.attribute_run(run, FLAGS.method, settings, key, rows_of_pairs(run))
+    if 'composites' in FLAGS.parts:
+      write_composites(out, run, attributed)
+    if 'maps' in FLAGS.parts:
+      write_maps(out, run, attributed)
+  if 'sanity' in FLAGS.parts:
+    write_sanity(out, run, settings, key)
+  if 'maximisation' in FLAGS.parts:
+    write_maximisation(out, run, key)
+  print(f'All of it is in {out}.')
+
+
+def rows_of_pairs(run: FinishedRun) -> np.ndarray:
+  """Returns the rows of so many pairs that --limit_regions is reached."""
+  pairs = -(-FLAGS.limit_regions // 2) or len(run.survey.pair_ids)
+  return np.flatnonzero(np.asarray(run.survey.pair) < pairs)
+
+
+def meta_of(run: FinishedRun, *names: str) -> dict:
+  """Returns the meta keys of a table: the survey, and the flags that it depends on."""
+  return run.describe({name: getattr(FLAGS, name) for name in ('seed', *names)})
+
+
+# --- Maps -------------------------------------------------------------------------------------------------------
+
+
+def write_maps(out: pathlib.Path, run: FinishedRun, attributed: AttributionMaps) -> None:
+  """Writes a FITS file per region, the table, and a gallery; prints a summary."""
+  table = attribution_maps.attribution_table(attributed)
+  table.meta = meta_of(run, *MAP_FLAGS)
+  for stale in (out / 'maps').glob('*.fits'):  # Of an earlier run with more regions, say.
+    stale.unlink()
+  attribution_maps.write_maps(out / 'maps', attributed, table.meta)
+  attribution_plots.plot_gallery(attributed, attribution_plots.gallery_rows(attributed), out / 'maps.png')
+  write_table(out / 'attribution.ecsv', table)
+  print(f'Attribution of {len(attributed.logit)} magnetograms, each by members that did not see its region.')
+  print(f'{"Share of |attribution| near the site":<38}{"10 Mm PE / NE":>16}{"20 Mm PE / NE":>16}')
+  label = np.asarray(table['label'])
+  for method in FLAGS.method:
+    cells = []
+    for radius in attribution_maps.RADII_MM:
+      within = table[f'within_{radius:.0f}mm']
+      shares = [np.mean(within[(table['method'] == method) & (label == value)]) for value in (1, 0)]
+      cells.append('{:.2f} / {:.2f}'.format(*shares))
+    print(f'  {attribution_plots.NAMES[method]:<36}{cells[0]:>16}{cells[1]:>16}')
+  if 'integrated_gradients' in FLAGS.method:
+    residual = attributed.residual
+    print(
+      f'Completeness of integrated gradients: residual {np.median(residual):.2%} in the median, '
+      f'{residual.max():.2%} at most.'
+    )
+
+
+# --- Composites -------------------------------------------------------------------------------------------------
+
+
+def write_composites(out: pathlib.Path, run: FinishedRun, attributed: AttributionMaps) -> None:
+  """Writes composites of field, |field| and attribution as FITS and picture; prints what is significant."""
+  survey = attributed.survey
+  quantities = {'field': (survey.field, True), 'unsigned': (np.abs(survey.field), False)}
+  quantities |= {method: (attributed.contribution(method), False) for method in FLAGS.method}
+  stacked = {}
+  for name, (maps, signed) in quantities.items():
+    maps = attribution.smooth(maps, survey.pixel_scale_mm, FLAGS.smooth_mm)
+    maps = composites.hale_frame(maps, survey.latitude, signed)
+    stacked[name] = composites.composite(maps, survey, FLAGS.resamples, FLAGS.seed)
+  units = {name: 'Gauss' if name in ('field', 'unsigned') else '' for name in stacked}
+  meta = meta_of(run, *MAP_FLAGS, 'smooth_mm', 'resamples')
+  composites.write_composites(out / 'composites.fits', stacked, units, survey.pixel_scale_mm, meta)
+  labels = {'field': 'Field [G]', 'unsigned': '|Field| [G]'}
+  labels |= {method: f'{attribution_plots.NAMES[method]}\n[logit per pixel]' for method in FLAGS.method}
+  shown = {name: stacked[name] for name in ('field', 'unsigned', FLAGS.method[0])}
+  note = f'Smoothed by a Gaussian of {FLAGS.smooth_mm:g} Mm. {style.source_note(survey.source)}'
+  attribution_plots.plot_composites(shown, labels, survey.pixel_scale_mm, note, out / 'composites.png')
+  hours = stacked['field'].hours
+  print(f'{"Pixels where PE and NE differ (5 %)":<36}' + ''.join(f'{hour:+9.1f} h' for hour in hours))
+  for name, composite in stacked.items():
+    counts = composite.significant.sum(axis=(1, 2))
+    print(f'  {labels[name].partition(chr(10))[0]:<34}' + ''.join(f'{count:>11}' for count in counts))
+
+
+# --- Sanity -----------------------------------------------------------------------------------------------------
+
+
+def write_sanity(out: pathlib.Path, run: FinishedRun, settings: AttributionSettings, key: jax.Array) -> None:
+  """Writes what the sanity checks say, as tables and picture; prints which methods pass."""
+  summary, networks, curves = sanity.check_run(run, FLAGS.method, settings, key, FLAGS.sanity_maps, FLAGS.smooth_mm)
+  for table in (summary, networks, curves):
+    table.meta = meta_of(run, 'method', 'sanity_maps', 'smooth_mm', 'steps', 'samples', 'noise_gauss')
+  attribution_plots.plot_sanity(networks, curves, out / 'sanity.png')
+  write_table(out / 'sanity_networks.ecsv', networks)
+  write_table(out / 'sanity_curves.ecsv', curves)
+  write_table(out / 'sanity.ecsv', summary)
+  print(
+    'Sanity. Randomised weights: passed where the signed, smoothed map resembles that of a random network less than '
+    f'{sanity.RESEMBLANCE:g} times as much as those of other members.\nDeletion, insertion: passed where the area '
+    f'beyond a random order is more than {sanity.ERRORS:g} standard errors.'
+  )
+  print(f'  {"":<22}{"members":>9}{"random":>8}{"":<6}{"deletion":>15}{"":<6}{"insertion":>15}')
+  for row in summary:
+    cells = [
+      f'{row[f"{check}_beyond_random"]:+.2f} ± {row[f"{check}_beyond_random_error"]:.2f}'
+      for check in ('deletion', 'insertion')
+    ]
+    passed = ['ok' if row[f'passes_{check}'] else 'FAILS' for check in ('randomisation', 'deletion', 'insertion')]
+    print(
+      f'  {attribution_plots.NAMES[row["method"]]:<22}{row["signed_members"]:>9.2f}{row["signed_random"]:>8.2f} '
+      f'{passed[0]:<5}{cells[0]:>15} {passed[1]:<5}{cells[1]:>15} {passed[2]:<5}'
+    )
+
+
+# --- Maximisation -----------------------------------------------------------------------------------------------
+
+
+def write_maximisation(out: pathlib.Path, run: FinishedRun, key: jax.Array) -> None:
+  """Writes the fields of highest logit as FITS, table and picture; prints what they are like."""
+  flux = maximisation.median_flux(run) if FLAGS.flux_mx is None else FLAGS.flux_mx
+  constraints = FieldConstraints(FLAGS.limit_gauss, FLAGS.shortest_mm, FLAGS.longest_mm, flux)
+  fields, table = maximisation.maximise_run(run, constraints, key, FLAGS.starts, FLAGS.ascent_steps)
+  scale = run.survey.pixel_scale_mm
+  names = ('starts', 'ascent_steps', 'limit_gauss', 'shortest_mm', 'longest_mm')
+  table.meta = meta_of(run, *names)
+  table.meta['settings']['flux_mx'] = flux
+  maximisation.write_fields(out / 'maximisation.fits', fields, scale, table.meta)
+  logits = {name: np.asarray(table['logit'][table['member'] == name]) for name in fields}
+  said = (
+    f'|B| up to {constraints.limit_gauss:g} G, no net flux, unsigned flux up to {flux:.2g} Mx, wavelengths of '
+    f'{constraints.shortest_mm:g} to {constraints.longest_mm:g} Mm'
+  )
+  note = f'{said}.\nNetworks trained on: {style.source_note(run.survey.source)}'
+  attribution_plots.plot_maximisation(fields, logits, scale, note, out / 'maximisation.png')
+  write_table(out / 'maximisation.ecsv', table)
+  print(f'Fields of highest logit ({said}):')
+  for name in fields:
+    rows = table[table['member'] == name]
+    print(
+      f'  {name}: logit {np.mean(rows["logit"]):+.1f} (random fields {rows["logit_random_mean"][0]:+.1f}, at most '
+      f'{rows["logit_random_max"][0]:+.1f}); length scale {np.mean(rows["length_scale"]):.1f} Mm, '
+      f'peak {np.mean(rows["peak_field"]):.0f} G, kurtosis {np.mean(rows["kurtosis"]):.0f}'
+    )
+
+
+if __name__ == '__main__':
+  cli.run(main)
