@@ -269,7 +269,7 @@ def test_script_scores_many_files_and_survives_a_bad_one(runs):
 
 def test_script_overwrites_only_when_told(runs):
   code, _, _ = runs['again']
-  assert 'is there already; name another --out, or replace it with --overwrite' in code
+  assert 'is there already; replace it with --overwrite' in code
   code, out, err = runs['one']
   assert not code and not err
   assert 'unsigned_flux' in out, 'a short table is printed'

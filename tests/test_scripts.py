@@ -12,6 +12,12 @@ import pytest
 from astropy.table import Table
 
 ROOT = pathlib.Path(__file__).parents[1]
+# The scripts of interpretation, and what each writes last.
+INTERPRETATION = {
+  'prune': 'pruning/filters.ecsv',
+  'respond': 'response/invariance.ecsv',
+  'attribute': 'attribution/maximisation.ecsv',
+}
 SHARP = ROOT / 'tests' / 'data' / 'hmi.sharp_cea_720s.13561.20250727_150000_TAI.magnetogram.fits'
 TINY = ['--folds=2', '--epochs=3', '--batch_size=16', '--widths=4,8', '--kernels=3,3', '--strides=2,2']
 
@@ -34,11 +40,9 @@ def fail(name, *arguments):
   """Runs a script that must end with one clear sentence."""
   result = run(name, *arguments)
   assert result.returncode == 1
-  before, _, after = result.stderr.partition('error: ')
-  assert after, result.stderr
-  # Threads of Orbax may still complain while the interpreter shuts down, after the sentence has been told.
-  assert 'Traceback' not in before
-  return after.splitlines()[0]
+  assert 'Traceback' not in result.stderr
+  assert 'error: ' in result.stderr
+  return result.stderr.partition('error: ')[2].splitlines()[0]
 
 
 @pytest.fixture(scope='module')
@@ -144,8 +148,12 @@ def test_reproduce_goes_on_where_it_stopped_and_refuses_another_run(survey, fini
   shutil.copytree(finished, workdir)  # As if the training had been done by reproduce.
   shutil.rmtree(workdir / 'figures', ignore_errors=True)
   (workdir / 'splits.json').unlink()
+  for product in INTERPRETATION.values():  # And the interpretation, whose scripts have tests of their own.
+    (workdir / product).parent.mkdir(exist_ok=True)
+    (workdir / product).touch()
   printed = succeed('reproduce', *arguments)
-  assert 'experiments.train' not in printed
+  assert not any(f'experiments.{name}' in printed for name in ('train', *INTERPRETATION))
+  assert 'was trained on 2 folds, but its splits.json holds 5' in fail('prune', f'--workdir={workdir}', '--overwrite')
   assert 'True Skill Statistic' in printed
   assert (workdir / 'differences_mean.ecsv').exists()
   assert 'is of another run (seed: was 0, now 1)' in fail('reproduce', *arguments, '--seed=1')
@@ -155,3 +163,35 @@ def test_a_study_of_other_settings_is_not_gone_on_with(tmp_path):
   out = tmp_path / 'study.ecsv'
   Table({'variant': ['default'], 'survey_seed': [101]}, meta={'pairs': 7}).write(out, format='ascii.ecsv')
   assert 'is of a study with other settings' in fail('study', f'--out={out}')
+
+
+@pytest.mark.slow
+def test_benchmark_runs_at_a_small_size(tmp_path):
+  printed = succeed('benchmark', '--small', '--repeats=1', f'--out={tmp_path}')
+  assert 'every filter dropped alone' in printed
+  table = Table.read(tmp_path / 'benchmark.ecsv', format='ascii.ecsv')
+  assert table.meta['small'] and np.all(table['seconds'] > 0)
+  assert 'there are sweep' in fail('benchmark', '--groups=foo', f'--out={tmp_path}/other')
+
+
+@pytest.mark.slow
+def test_respond_leaves_its_products_and_a_summary(finished):
+  sweep = ('--family=bipole,random', '--n_scales=4', '--n_strengths=3', '--samples=2')
+  injection = ('--trials=4', '--resamples=20', '--false_alarm_rate=0.2')
+  printed = succeed('respond', f'--workdir={finished}', *sweep, *injection)
+  for part in ('Largest output at fixed flux', 'Half of the injected', 'Pairing', 'Response', 'The networks read'):
+    assert part in printed
+  for name in ('response', 'maximum', 'findings', 'completeness', 'detection_limit', 'pairing', 'spectral'):
+    table = Table.read(finished / 'response' / f'{name}.ecsv', format='ascii.ecsv')
+    assert len(table) and len(table.meta['survey_checksum']) == 64
+  for name in ('response_none', 'response_quiet', 'completeness', 'pairing', 'spectral', 'invariance'):
+    assert (finished / 'figures' / f'{name}.png').stat().st_size > 10_000
+  assert (finished / INTERPRETATION['respond']).exists()
+
+
+def test_mistakes_of_respond_are_told_before_anything_is_done(finished, tmp_path):
+  workdir = f'--workdir={finished}'
+  assert 'There is no part foo' in fail('respond', workdir, '--parts=foo')
+  assert 'pole_mx of the planted pairs must be positive' in fail('respond', workdir, '--pole_mx=-1')
+  assert 'is not a work directory' in fail('respond', f'--workdir={tmp_path}')
+  assert 'say with --survey where it lies' in fail('respond', workdir, f'--survey={tmp_path}', '--overwrite')

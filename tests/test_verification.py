@@ -255,7 +255,6 @@ def test_figures_are_written_whole_and_without_warnings(tmp_path):
 
 def test_figures_of_a_simulation_say_so(tmp_path, monkeypatch):
   figures = []
-  monkeypatch.setattr(plots, 'write_whole', lambda path, write: None)
   monkeypatch.setattr(plots, 'Figure', lambda **keywords: figures.append(Figure(**keywords)) or figures[-1])
   table = random_table(skill=1.0)
   skill = verification.skill_table([table], 50, 0)

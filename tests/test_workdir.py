@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 
 import pytest
 
@@ -13,25 +14,26 @@ SETTINGS = {'folds': 3, 'model': {'widths': (4, 8)}}
 
 
 def test_a_new_directory_records_settings_and_environment(tmp_path):
-  directory = workdir.open_workdir(tmp_path / 'run', SETTINGS, 'predictions/cnn.ecsv', DOMAIN)
+  directory = workdir.open_workdir(tmp_path / 'run', SETTINGS, 'predictions/cnn.ecsv', DOMAIN, 'survey')
   config = workdir.read_config(directory)
   assert config['settings'] == {'folds': 3, 'model': {'widths': [4, 8]}}
   assert config['domain'] == DOMAIN
   assert config['environment']['versions']['jax']
+  assert config['environment']['survey'] == str(pathlib.Path('survey').resolve())
   assert config['environment']['device'].startswith(('cpu', 'gpu', 'tpu'))
 
 
 def test_the_same_settings_resume_and_others_are_named(tmp_path):
-  workdir.open_workdir(tmp_path, SETTINGS, 'done', DOMAIN)
-  assert workdir.open_workdir(tmp_path, SETTINGS, 'done', DOMAIN) == tmp_path
+  workdir.open_workdir(tmp_path, SETTINGS, 'done', DOMAIN, 'survey')
+  assert workdir.open_workdir(tmp_path, SETTINGS, 'done', DOMAIN, 'survey') == tmp_path
   with pytest.raises(ValueError, match=r'folds: was 3, now 5; model.widths: was \[4, 8\], now \[4, 9\]'):
-    workdir.open_workdir(tmp_path, {'folds': 5, 'model': {'widths': (4, 9)}}, 'done', DOMAIN)
+    workdir.open_workdir(tmp_path, {'folds': 5, 'model': {'widths': (4, 9)}}, 'done', DOMAIN, 'survey')
 
 
 def test_a_finished_run_is_not_overwritten(tmp_path):
   (tmp_path / 'done').write_text('')
   with pytest.raises(FileExistsError, match='finished run'):
-    workdir.open_workdir(tmp_path, SETTINGS, 'done', DOMAIN)
+    workdir.open_workdir(tmp_path, SETTINGS, 'done', DOMAIN, 'survey')
 
 
 def test_what_is_no_work_directory(tmp_path):
@@ -46,7 +48,7 @@ def test_what_is_no_work_directory(tmp_path):
 def test_an_unwritable_directory(tmp_path):
   (tmp_path / 'file').write_text('')
   with pytest.raises(OSError, match='Cannot write'):
-    workdir.open_workdir(tmp_path / 'file' / 'run', SETTINGS, 'done', DOMAIN)
+    workdir.open_workdir(tmp_path / 'file' / 'run', SETTINGS, 'done', DOMAIN, 'survey')
 
 
 def line(epoch, **more):

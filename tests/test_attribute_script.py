@@ -1,0 +1,51 @@
+"""The script `attribute`, run as a user runs it, on a survey and a network small enough for a test."""
+
+import shutil
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+
+from tests.test_scripts import TINY, fail, succeed
+
+FAST = ('--starts=2', '--ascent_steps=3', '--sanity_maps=4', '--resamples=20', '--limit_regions=8', '--tolerance=0.05')
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+  root = tmp_path_factory.mktemp('attribute')
+  succeed('simulate_survey', f'--out={root}/survey', '--pairs=8', '--size=32', '--intervals=-3,-1', '--seed=5')
+  succeed('train', f'--survey={root}/survey', f'--workdir={root}/work', *TINY)
+  return root / 'work'
+
+
+@pytest.mark.slow
+def test_all_parts_leave_their_products_and_a_summary(finished):
+  printed = succeed('attribute', f'--workdir={finished}', '--method=integrated_gradients,occlusion', *FAST)
+  for part in ('Pixels where PE and NE differ', 'Attribution of 16 magnetograms', 'Sanity', 'Fields of highest logit'):
+    assert part in printed
+  out = finished / 'attribution'
+  assert len(list((out / 'maps').iterdir())) == 8
+  for name in ('maps', 'composites', 'sanity', 'maximisation'):
+    assert (out / f'{name}.png').stat().st_size > 10_000
+  table = Table.read(out / 'attribution.ecsv', format='ascii.ecsv')
+  assert len(table) == 32 and table.meta['survey_source'] == 'simulated'
+  assert str(table['peak_x'].unit) == 'Mm' and table.meta['settings']['tolerance'] == 0.05
+  # The maps in the files are those in the table.
+  row = table[(table['method'] == 'integrated_gradients') & (table['interval'] == -1)][0]
+  with fits.open(out / 'maps' / f'{row["region_id"]}.fits') as hdus:
+    total = hdus['INTEGRATED_GRADIENTS'].data[1].sum()
+  np.testing.assert_allclose(
+    total, row['logit'] - row['baseline_logit'], atol=0.06 * max(abs(row['logit'] - row['baseline_logit']), 0.1)
+  )
+  assert 'is there already' in fail('attribute', f'--workdir={finished}', '--parts=sanity', *FAST)
+
+
+@pytest.mark.slow
+def test_mistakes_are_told_in_one_sentence(finished, tmp_path):
+  assert 'Unknown method magic; known are' in fail('attribute', f'--workdir={finished}', '--method=magic')
+  assert 'Unknown part map; known are' in fail('attribute', f'--workdir={finished}', '--parts=map')
+  copy = tmp_path / 'copy'
+  shutil.copytree(finished, copy, ignore=shutil.ignore_patterns('checkpoints', 'attribution'))
+  assert 'There is no checkpoint in' in fail('attribute', f'--workdir={copy}')

@@ -1,0 +1,253 @@
+import dataclasses
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hearjax import fields
+from hearjax.cross_validation import FoldRows
+from hearjax.ensemble import Ensemble
+from hearjax.finished_run import FinishedRun
+from hearjax.interpret import probes as probing
+from hearjax.interpret import response
+from hearjax.interpret.response import Plane, Sweep, respond
+from hearjax.model import ModelSettings, build_model
+from tests.conftest import make_survey
+
+SCALE_MM = 1.39
+ONE_LAYER = ModelSettings(widths=(2,), kernels=(1,), strides=(1,), crop_px=32, centre_mm=0.0, log_pool=0.0)
+
+
+def make_run(settings, params, members=1, size=32, survey=None):
+  """Returns a run of equal members whose test fold is the whole survey."""
+  survey = make_survey(pairs=4, size=size) if survey is None else survey
+  model = build_model(settings, SCALE_MM)
+  domain = {'peak_gauss': [50.0, 400.0], 'unsigned_flux_mx': [5e19, 5e20], 'size': size, 'pixel_scale_mm': SCALE_MM}
+  params = jax.tree.map(lambda leaf: jnp.stack([jnp.asarray(leaf, jnp.float32)] * members), params)
+  names = tuple(f'fold00_seed{number}' for number in range(members))
+  rows = np.arange(len(survey))
+  folds = [FoldRows(rows[:0], rows[:0], rows)]
+  return FinishedRun(pathlib.Path('work'), Ensemble(model, params, names, domain), survey, folds, 'checksum')
+
+
+def flux_meter(gain=1.0):
+  """Returns parameters with which `ONE_LAYER` gives the mean of |B| in units of 100 G: relu(B) + relu(-B)."""
+  return {
+    'params': {
+      'convolution_0': {'kernel': np.array([[[[1.0, -1.0]]]]), 'bias': np.zeros(2)},
+      'logit': {'kernel': gain * np.ones((2, 1)), 'bias': np.zeros(1)},
+    }
+  }
+
+
+SMALL = {'n_scales': 6, 'n_strengths': 3, 'samples': 4, 'backgrounds': ('none',)}
+MILD = {**SMALL, 'peaks_gauss': (20.0, 200.0), 'fluxes_mx': (1e18, 1e19)}  # Nothing is clipped at 1000 G.
+
+
+@pytest.fixture(scope='module')
+def meter():
+  return make_run(ONE_LAYER, flux_meter())
+
+
+def test_a_flux_meter_is_flat_at_fixed_flux_and_its_logit_is_the_flux(meter):
+  for family in ('bipole', 'random'):
+    _, plane = respond(meter, Sweep(families=(family,), **MILD))
+    assert (plane.fixed, plane.background) == ('flux', 'none')
+    expected = plane.strength / (32 * 32 * SCALE_MM**2 * 1e16) / 100  # Mean |B| in units of 100 G.
+    np.testing.assert_allclose(plane.logit[0], np.broadcast_to(expected, (6, 3)), rtol=1e-4)
+    np.testing.assert_allclose(plane.change, plane.logit, rtol=1e-5)
+    # By hand: d logit / d ln(flux) is the logit, and nothing else changes the flux.
+    np.testing.assert_allclose(plane.gradient['ln_strength'], plane.logit, rtol=1e-4)
+    np.testing.assert_allclose(plane.gradient['ln_scale'], 0, atol=1e-4 * plane.logit.max())
+    np.testing.assert_allclose(plane.flux_mx, np.broadcast_to(plane.strength, (6, 3)), rtol=1e-4)
+
+
+def test_at_fixed_peak_the_flux_of_a_spot_grows_with_its_area(meter):
+  plane, _ = respond(meter, Sweep(families=('spot',), scales_mm=(5.0, 10.0), **MILD))
+  assert plane.fixed == 'peak'
+  np.testing.assert_allclose(plane.logit[0, -1] / plane.logit[0, 0], 4, rtol=0.1)  # Pixels average a small peak away.
+  np.testing.assert_allclose(plane.gradient['ln_scale'][0, -1], 2 * plane.logit[0, -1], rtol=0.1)
+  assert np.isnan(plane.gradient['ln_width']).all() and np.isnan(plane.gradient['imbalance']).all()
+
+
+def test_a_clipping_network_prefers_large_fields_at_fixed_flux():
+  run = make_run(dataclasses.replace(ONE_LAYER, limit_gauss=100.0), flux_meter())
+  _, plane = respond(run, Sweep(families=('bipole',), fluxes_mx=(1e20, 1e21), **SMALL))
+  (row,) = [row for row in response.maximum_table([plane]) if row['within'] == 'plane']
+  assert row['scale_mm'] > 0.9 * plane.scale_mm[-1] and row['scale_at_edge'] == 1
+  assert not response.small_and_intense([plane])['found'][0]
+
+
+def test_small_and_intense_is_found_where_the_network_squares_the_field():
+  # relu(|B| - 50 G): what is weak gives nothing, so that at fixed flux a small field gives most.
+  params = flux_meter()
+  params['params']['convolution_0']['bias'] = np.full(2, -0.5)
+  run = make_run(ONE_LAYER, params, members=2)
+  sweep = Sweep(families=('bipole', 'spot'), fluxes_mx=(5e18, 2e20), **SMALL)
+  found = response.small_and_intense(list(respond(run, sweep)))
+  assert list(found['family']) == ['bipole', 'spot'] and found['found'].all() and list(found['both']) == [2, 2]
+
+
+def test_a_network_with_a_scale_of_its_own_is_found_out():
+  # A matched filter: the second difference over +-5 px (6.95 Mm) answers most to poles that far apart, along the rows.
+  kernel = np.zeros((11, 11, 1, 2))
+  kernel[5, [0, 5, 10], 0, 0] = -1, 2, -1
+  kernel[5, [0, 5, 10], 0, 1] = 1, -2, 1
+  params = flux_meter()
+  params['params']['convolution_0'] = {'kernel': kernel, 'bias': np.full(2, -2.0)}
+  run = make_run(dataclasses.replace(ONE_LAYER, kernels=(11,), limit_gauss=1e4), params)
+  # The pole in the middle is worth 2 and the one at the end 1: just above 3 / 2 of it the bias leaves the pair alone.
+  sweep = Sweep(
+    families=('point_bipole',), scales_mm=(3.0, 16.0), fluxes_mx=(1e19, 2e19), tilt_deg=0.0, width_mm=1.0,
+    n_scales=16, n_strengths=2, samples=8, backgrounds=('none',),
+  )  # fmt: skip
+  plane = list(respond(run, sweep))[1]
+  row = response.maximum_table([plane])[0]
+  assert row['scale_at_edge'] == 0
+  np.testing.assert_allclose(row['scale_mm'], 5 * SCALE_MM, rtol=0.1)
+
+
+def test_derivatives_are_those_of_the_output():
+  settings = ModelSettings(widths=(4, 4), kernels=(3, 3), strides=(2, 1), crop_px=32)
+  model = build_model(settings, SCALE_MM)
+  run = make_run(settings, model.init(jax.random.key(3), jnp.zeros((1, 32, 32))))
+  base = {'families': ('bipole',), 'n_scales': 2, 'n_strengths': 2, 'samples': 3, 'backgrounds': ('quiet',)}
+  fixed = {'scales_mm': (6.0, 9.0), 'peaks_gauss': (100.0, 300.0), 'fluxes_mx': (1e20, 2e20), 'width_mm': 2.0}
+  centre = list(respond(run, Sweep(**base, **fixed)))
+  for name, change in (
+    ('ln_width', lambda f: {'width_mm': 2.0 * f}),
+    ('ln_scale', lambda f: {'scales_mm': (6.0 * f, 9.0 * f)}),
+    ('ln_strength', lambda f: {'peaks_gauss': (100.0 * f, 300.0 * f), 'fluxes_mx': (1e20 * f, 2e20 * f)}),
+  ):
+    ahead, behind = (list(respond(run, Sweep(**base, **(fixed | change(np.exp(step)))))) for step in (0.01, -0.01))
+    for at, plus, minus in zip(centre, ahead, behind, strict=True):
+      np.testing.assert_allclose(at.gradient[name], (plus.logit - minus.logit) / 0.02, rtol=0.05, atol=0.03)
+
+
+def test_scores_do_not_depend_on_the_chunk(meter):
+  family, grid = 'bipole', probing.visible_grid(meter)
+  _, _, probes = response._plan(family, grid, meter.ensemble.domain, Sweep(**SMALL), 0)
+  member = next(meter.members())
+  behind = np.random.default_rng(0).normal(size=(4, 32, 32)).astype(np.float32)
+  arguments = (meter.ensemble.model, member.params, family, grid, probes, behind)
+  one, many = probing.score_probes(*arguments, chunk=7), probing.score_probes(*arguments, chunk=10_000)
+  np.testing.assert_allclose(one, many, rtol=1e-5)
+  # One by one, and by the network's own front door.
+  made = np.asarray(probing.create_fields(family, grid, probes)) + behind[probes.background]
+  np.testing.assert_allclose(meter.ensemble.model.apply(member.params, made), many, rtol=1e-4)
+  np.testing.assert_allclose(probing.measure_probes(*arguments)[0], many, rtol=1e-5)
+
+
+def test_one_compilation_for_all_members_backgrounds_and_strengths():
+  run = make_run(dataclasses.replace(ONE_LAYER, scale_gauss=77.0), flux_meter(), members=3)
+  before = probing._measure._cache_size()
+  planes = list(respond(run, Sweep(families=('spot',), **(SMALL | {'backgrounds': response.BACKGROUNDS}))))
+  assert len(planes) == 6 and planes[0].logit.shape == (3, 6, 3)
+  assert probing._measure._cache_size() == before + 1
+
+
+def test_quiet_backgrounds_are_control_regions_or_what_is_given(meter):
+  member, sweep = next(meter.members()), Sweep(samples=40)
+  drawn = response.draw_backgrounds(meter, member, 'quiet', sweep, 0)
+  controls = meter.survey.field[np.asarray(meter.survey.label) == 0]
+  assert all((patch == controls).all(axis=(1, 2)).any() for patch in drawn)
+  given = response.draw_backgrounds(meter, member, 'quiet', sweep, 0, quiet=np.full((2, 32, 32), 3.0))
+  np.testing.assert_array_equal(given, 3.0)
+  noise = response.draw_backgrounds(meter, member, 'noise', sweep, 0)
+  np.testing.assert_allclose(noise.std(), response.NOISE_GAUSS, rtol=0.05)
+
+
+def test_missing_pixels_of_a_background_stay_missing(meter):
+  quiet = np.zeros((1, 32, 32), np.float32)
+  quiet[:, :, :16] = np.nan  # Half of the field is not seen.
+  sweep = Sweep(families=('random',), place_mm=0.0, **(MILD | {'backgrounds': ('quiet',), 'samples': 16}))
+  _, plane = respond(meter, sweep, quiet=quiet)
+  whole = plane.strength / (32 * 32 * SCALE_MM**2 * 1e16) / 100
+  np.testing.assert_allclose(plane.logit[0, 0], whole / 2, rtol=0.1)
+
+
+def hand_plane(change, inside=None):
+  change = np.asarray(change, float)
+  scale, strength = np.geomspace(3, 24, change.shape[1]), np.geomspace(1e19, 1e21, change.shape[2])
+  flux = np.broadcast_to(strength, change.shape[1:])
+  inside = np.ones(change.shape[1:], bool) if inside is None else inside
+  gradient = dict.fromkeys(probing.PARAMETERS, change)
+  return Plane('bipole', 'quiet', 'flux', scale, strength, change - 1, change, gradient, flux / 1e18, flux, inside)
+
+
+def test_maximum_by_hand():
+  # Four scales 3, 6, 12, 24; a parabola in the logarithm about ln 6 + 0.25 ln 2 for every member.
+  ln = np.arange(4.0)
+  change = np.stack([10 - (ln - 1.25) ** 2 for _ in range(3)])[..., None] + np.array([0.0, 2.0, 1.0])
+  row = response.maximum_table([hand_plane(change)])[0]
+  np.testing.assert_allclose(row['scale_mm'], 6 * 2**0.25, rtol=1e-6)
+  np.testing.assert_allclose(row['flux_mx'], 1e20)
+  assert (row['scale_at_edge'], row['strength_at_edge'], row['members']) == (0, 0, 3)
+
+
+def test_maximum_within_the_training_range():
+  change = np.zeros((2, 4, 3))
+  change[:, 3, 2], change[:, 1, 0] = 9.0, 4.0
+  inside = np.zeros((4, 3), bool)
+  inside[:, 0] = True
+  whole, training = response.maximum_table([hand_plane(change, inside)])
+  assert (whole['within'], training['within']) == ('plane', 'training')
+  np.testing.assert_allclose((whole['scale_mm'], whole['scale_at_edge'], whole['strength_at_edge']), (24, 2, 2))
+  np.testing.assert_allclose((training['scale_mm'], training['change']), (6, 4))
+  assert training['strength_at_edge'] == 2  # A single strength was searched.
+
+
+def test_response_table_has_a_row_for_each_point():
+  change = np.arange(2 * 4 * 3.0).reshape(2, 4, 3)
+  table = response.response_table([hand_plane(change)])
+  assert len(table) == 12
+  row = table[(table['scale_mm'] == 24) & (table['flux_mx'] == 1e21)][0]
+  np.testing.assert_allclose((row['logit'], row['change'], row['logit_std']), (16, 17, 6))
+  assert str(table['d_tilt_deg'].unit) == '1 / deg' and str(table['scale_mm'].unit) == 'Mm'
+
+
+@pytest.mark.parametrize(
+  ('settings', 'sentence'),
+  [
+    ({'families': ('tripole',)}, "no family 'tripole'; choose among bipole"),
+    ({'backgrounds': ('plage',)}, "no background 'plage'; choose among none, noise, quiet"),
+    ({'families': ()}, 'at least one family'),
+    ({'scales_mm': (9.0, 9.0)}, r'scales_mm must be two finite positive numbers, .*got \[9.0, 9.0\]'),
+    ({'fluxes_mx': (1e20,)}, 'fluxes_mx must be two'),
+    ({'peaks_gauss': (10.0, float('inf'))}, 'peaks_gauss must be two finite'),
+    ({'n_scales': 1}, 'at least two scales'),
+    ({'noise_gauss': float('nan')}, 'noise_gauss must be finite'),
+  ],
+)
+def test_sweeps_that_make_no_sense(settings, sentence):
+  with pytest.raises(ValueError, match=sentence):
+    Sweep(**settings)
+
+
+@pytest.mark.parametrize(
+  ('settings', 'sentence'),
+  [
+    ({'scales_mm': (1.0, 9.0)}, 'cannot resolve a scale of 1 Mm'),
+    ({'scales_mm': (4.0, 300.0)}, 'cannot hold a bipole with a scale of 300 Mm'),
+    ({'tilt_deg': float('nan')}, 'tilt_deg of a synthetic field must be finite'),
+    ({'width_mm': -1.0}, 'width_mm of a synthetic field must be positive'),
+    ({'width_mm': 7.0, 'place_mm': 4.0}, 'resolves no bipole that it can hold'),
+  ],
+)
+def test_sweeps_that_the_grid_cannot_make(meter, settings, sentence):
+  with pytest.raises(ValueError, match=sentence):
+    list(respond(meter, Sweep(families=('bipole',), **(SMALL | settings))))
+
+
+def test_a_survey_without_control_regions_is_told():
+  survey = make_survey(pairs=4)
+  run = make_run(ONE_LAYER, flux_meter(), survey=survey.select(np.asarray(survey.label) == 1))
+  with pytest.raises(ValueError, match=r'holds no control region .label 0.*use a survey with both classes'):
+    list(respond(run, Sweep(**(SMALL | {'backgrounds': ('quiet',)}))))
+
+
+def test_check_positive_names_the_value():
+  with pytest.raises(ValueError, match='The strength of a synthetic field must be positive, got -2'):
+    fields.check_positive('The strength', np.array([1.0, -2.0]))
