@@ -215,7 +215,7 @@ def write_maximisation(out: pathlib.Path, run: FinishedRun, key: jax.Array) -> N
     f'|B| up to {constraints.limit_gauss:g} G, no net flux, unsigned flux up to {flux:.2g} Mx, wavelengths of '
     f'{constraints.shortest_mm:g} to {constraints.longest_mm:g} Mm'
   )
-  note = f'{said}.\nNetworks trained on: {style.source_note(run.survey.source)}'
+  note = f'{said}.\n{style.source_note(run.survey.source)}'
   attribution_plots.plot_maximisation(fields, logits, scale, note, out / 'maximisation.png')
   write_table(out / 'maximisation.ecsv', table)
   print(f'Fields of highest logit ({said}):')

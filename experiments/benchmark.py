@@ -113,7 +113,7 @@ def synthetic(size: dict, seed: int) -> Group:
   nothing = np.zeros(n)
   keys = jnp.broadcast_to(jax.random.key(0), (n,))
   shape = Shape(scale, scale / 5, tilt, nothing, nothing, nothing, keys)
-  batch = probes.Probes(shape, flux, np.ones(n, bool), np.zeros(n, int))
+  batch = probes.Probes('bipole', grid, shape, flux, np.ones(n, bool), np.zeros(n, int))
   background = np.zeros((1, grid.size, grid.size), np.float32)
 
   def one_by_one() -> list[float]:
@@ -123,7 +123,7 @@ def synthetic(size: dict, seed: int) -> Group:
   return Group(
     {
       'one by one in NumPy': one_by_one,
-      'in batches': lambda: probes.score_probes(model, params, 'bipole', grid, batch, background),
+      'in batches': lambda: probes.score_probes(model, params, batch, background),
     },
     largest_ratio=1 / 5,
   )

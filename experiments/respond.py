@@ -246,7 +246,8 @@ def plot_examples(run: FinishedRun, sweep: response.Sweep) -> None:
       shape = fields.create_shape(scale, width, sweep.tilt_deg or 0.0, sweep.imbalance)
       field = fields.at_flux(fields.pattern(family, grid, shape), grid, jnp.float32(flux))
       examples[family].append((scale, np.asarray(field)))
-  response_plots.plot_fields(examples, grid.pixel_scale_mm, flux, figure_path(run, 'synthetic_fields'))
+  path = figure_path(run, 'synthetic_fields')
+  response_plots.plot_fields(examples, grid.pixel_scale_mm, flux, path, run.survey.source)
 
 
 def print_maxima(maxima: Table, sweep: response.Sweep) -> None:
@@ -270,10 +271,14 @@ def describe_finding(findings: Table) -> str:
   parts = []
   for background in dict.fromkeys(findings['background']):
     rows = findings[findings['background'] == background]
-    found = [str(family) for family in rows['family'][rows['found']]]
-    others = [str(family) for family in rows['family'][~rows['found']]]
-    said = [f'found for {", ".join(found)}'] if found else []
-    said += [f'not found for {", ".join(others)}'] if others else []
+    verdicts = {
+      'found for': rows['found'],
+      'not found for': ~rows['found'] & rows['determined'],
+      'too little of the plane in the training range to tell for': ~rows['determined'],
+    }
+    said = [
+      f'{verdict} {", ".join(map(str, rows["family"][such]))}' for verdict, such in verdicts.items() if such.any()
+    ]
     parts.append(f'background {background}: {"; ".join(said)}')
   return f'Small-scale, intense fields give the largest output (rule: see `small_and_intense`): {". ".join(parts)}.'
 

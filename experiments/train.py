@@ -12,9 +12,9 @@ from tqdm import tqdm
 from experiments import cli
 from hearjax import cross_validation, folds, transforms, workdir
 from hearjax.augmentation import Augmentation
-from hearjax.cross_validation import RunSettings
-from hearjax.metrics_log import MetricsLog
-from hearjax.model import LOWERINGS, SYMMETRIES, ModelSettings
+from hearjax.cross_validation import Execution, RunSettings
+from hearjax.metrics_log import MetricsLog, read_metrics
+from hearjax.model import LOWERINGS, PRECISIONS, SYMMETRIES, ModelSettings
 from hearjax.predictions import build_predictions, write_predictions
 from hearjax.scoring import training_domain
 from hearjax.survey.archive import read_survey
@@ -23,6 +23,7 @@ from hearjax.training import TrainSettings
 
 FLAGS = flags.FLAGS
 MODEL, TRAINING, AUGMENTATION, RUN = ModelSettings(), TrainSettings(), Augmentation(), RunSettings()
+EXECUTION = Execution()
 PRODUCT = 'predictions/cnn.ecsv'
 
 cli.define_survey_flag()
@@ -35,6 +36,15 @@ flags.DEFINE_multi_integer(
 )
 flags.DEFINE_float('max_missing', 0.2, 'Largest fraction of missing pixels that a magnetogram may have.')
 flags.DEFINE_integer('checkpoint_every', RUN.checkpoint_every, 'Epochs between checkpoints.')
+flags.DEFINE_integer(
+  'members_at_once',
+  EXECUTION.members_at_once,
+  'Networks trained side by side in one program; 0 for all on an accelerator and one on a CPU.',
+)
+flags.DEFINE_bool(
+  'streamed', EXECUTION.streamed, 'Feed the magnetograms in blocks instead of keeping them on the device.'
+)
+flags.DEFINE_integer('block_maps', EXECUTION.block_maps, 'Magnetograms of such a block.')
 flags.DEFINE_bool('tensorboard', False, 'Also write TensorBoard event files.')
 flags.DEFINE_integer('epochs', TRAINING.epochs, 'Passes over the training magnetograms.')
 flags.DEFINE_integer('batch_size', TRAINING.batch_size, 'Magnetograms per step.')
@@ -53,7 +63,8 @@ flags.DEFINE_float(
   'log_pool', MODEL.log_pool, 'Added to pooled activations before their logarithm; 0 for no logarithm.'
 )
 flags.DEFINE_list('symmetries', list(MODEL.symmetries), f'Exact symmetries of the logit, of {", ".join(SYMMETRIES)}.')
-flags.DEFINE_enum('lowering', MODEL.lowering, LOWERINGS, 'How convolutions are computed.')
+flags.DEFINE_enum('lowering', MODEL.lowering, ('auto', *LOWERINGS), 'How convolutions are computed.')
+flags.DEFINE_enum('precision', MODEL.precision, PRECISIONS, 'Type of the numbers in the convolutions.')
 flags.DEFINE_bool('augment_polarity', AUGMENTATION.polarity, "Reverse polarities at random; destroys Hale's law.")
 flags.DEFINE_bool('augment_mirror', AUGMENTATION.mirror, "Mirror at random; destroys Hale's law and Joy's tilt.")
 flags.DEFINE_bool('augment_transpose', AUGMENTATION.transpose, 'Exchange the axes at random; destroys orientation.')
@@ -91,28 +102,38 @@ def whole_numbers(name: str) -> tuple[int, ...]:
 class ProgressBar:
   """One bar over all epochs of all members: fold, epoch, loss, validation TSS, time left."""
 
-  def __init__(self, settings: RunSettings, n_folds: int):
-    self._seeds, self._epochs = settings.seeds, settings.training.epochs
-    self._bar = None
-    self._total = n_folds * self._seeds * self._epochs
+  def __init__(self, members: int, epochs: int, log: list[dict]):
+    """Starts the bar.
+
+    Args:
+      members: Networks of the run.
+      epochs: Epochs of each, at most.
+      log: Lines that an earlier run has logged; what it has done does not count for the time left.
+    """
+    self._epochs = epochs
+    self._done: dict[tuple[int, int], int] = {}
+    for line in log:
+      self._count(line)
+    initial = sum(self._done.values())
+    self._bar = tqdm(total=members * epochs, initial=initial, unit='epoch', dynamic_ncols=True)
+
+  def _count(self, line: dict) -> None:
+    # A member that stops early gives its remaining epochs away.
+    self._done[line['fold'], line['seed']] = self._epochs if line['finished'] else line['epoch']
 
   def __call__(self, line: dict) -> None:
-    before = (line['fold'] * self._seeds + line['seed']) * self._epochs
-    if self._bar is None:  # What an earlier run has done does not count for the time left.
-      initial = before + line['epoch'] - 1
-      self._bar = tqdm(total=self._total, initial=initial, unit='epoch', dynamic_ncols=True)
+    self._count(line)
     self._bar.set_description(f'fold {line["fold"]} seed {line["seed"]} epoch {line["epoch"]}', refresh=False)
     self._bar.set_postfix(loss=f'{line["loss"]:.3f}', tss=f'{line["validation_tss"]:.2f}', refresh=False)
-    # A member that stops early gives its remaining epochs away.
-    self._bar.update(before + (self._epochs if line['finished'] else line['epoch']) - self._bar.n)
+    self._bar.update(sum(self._done.values()) - self._bar.n)
 
   def close(self) -> None:
-    if self._bar is not None:
-      self._bar.close()
+    self._bar.close()
 
 
 def main() -> None:
   run_settings = settings_from_flags()
+  execution = Execution(FLAGS.members_at_once, FLAGS.streamed, FLAGS.block_maps)
   survey = read_survey(FLAGS.survey, max_missing=FLAGS.max_missing)
   settings = {
     'survey_checksum': checksum(survey),
@@ -128,13 +149,13 @@ def main() -> None:
   directory = workdir.open_workdir(FLAGS.workdir, settings, PRODUCT, domain, FLAGS.survey)
   folds.write_splits(path_of_splits, splits, survey)
   log = MetricsLog(directory / 'metrics.jsonl', FLAGS.tensorboard)
-  bar = ProgressBar(run_settings, FLAGS.folds)
+  bar = ProgressBar(FLAGS.folds * FLAGS.seeds, FLAGS.epochs, read_metrics(directory / 'metrics.jsonl'))
 
   def report(line: dict) -> None:
     log(line)
     bar(line)
 
-  columns = cross_validation.run(survey, splits, run_settings, directory, report)
+  columns = cross_validation.run(survey, splits, run_settings, directory, report, execution)
   bar.close()
   write_predictions(directory / PRODUCT, build_predictions(survey, columns, 'cnn', workdir.plain(settings)))
   print(f'Trained {FLAGS.folds * FLAGS.seeds} networks; predictions are in {directory / PRODUCT}.')

@@ -11,47 +11,38 @@ import orbax.checkpoint as ocp
 from hearjax.training import MemberState
 
 
-class MemberCheckpoint:
-  """The checkpoint of one member: only the latest epoch is kept, since the state itself carries the best parameters.
+def save_state(directory: str | os.PathLike, state: MemberState) -> None:
+  """Writes the state of a member as that of its epoch, and removes the one before.
 
-  Two items are stored apart: `params`, what predictions are made with, and `training`, all that resuming needs.
+  Two items are stored apart: `params`, what predictions are made with, and `training`, all that resuming needs. Only
+  the latest epoch is kept, since the state itself carries the best parameters.
+
+  Args:
+    directory: The member's folder.
+    state: Its state, on the host.
+
+  Raises:
+    OSError: It cannot be written; the checkpoint before it stays.
   """
+  directory = pathlib.Path(directory).resolve()
+  items = ocp.args.Composite(params=ocp.args.StandardSave(state.best), training=ocp.args.StandardSave(state))
+  # Synchronous: a checkpoint is about a megabyte, and is then complete before the run goes on.
+  options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
+  try:
+    with ocp.CheckpointManager(directory, options=options) as manager:
+      manager.save(int(state.epoch), args=items, force=True)
+  except Exception as error:  # TensorStore tells a full disk as a ValueError.
+    raise OSError(f'Cannot write the checkpoint {directory}: is the disk full, or the folder not writable?') from error
 
-  def __init__(self, directory: str | os.PathLike):
-    # Synchronous: a checkpoint is about a megabyte, and is then complete before the run goes on.
-    self._manager = ocp.CheckpointManager(
-      pathlib.Path(directory).resolve(),
-      options=ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False),
-    )
 
-  def __enter__(self) -> 'MemberCheckpoint':
-    return self
+def restore_state(directory: str | os.PathLike, like: MemberState) -> MemberState | None:
+  """Returns the latest state of a member, or None where there is none.
 
-  def __exit__(self, *_: Any) -> None:
-    self._manager.close()
-
-  def save(self, state: MemberState) -> None:
-    """Writes the state as that of its epoch.
-
-    Raises:
-      OSError: It cannot be written; the checkpoint before it stays.
-    """
-    items = ocp.args.Composite(params=ocp.args.StandardSave(state.best), training=ocp.args.StandardSave(state))
-    try:
-      self._manager.save(int(state.epoch), args=items, force=True)
-    except Exception as error:  # TensorStore tells a full disk as a ValueError.
-      raise OSError(
-        f'Cannot write the checkpoint {self._manager.directory}: is the disk full, or the folder not writable?'
-      ) from error
-
-  def restore(self, like: MemberState) -> MemberState | None:
-    """Returns the latest state, or None where there is none.
-
-    Raises:
-      ValueError: The checkpoint is of another model or optimiser than `like`.
-    """
-    epoch = self._manager.latest_step()
-    return None if epoch is None else _restore(pathlib.Path(self._manager.directory) / str(epoch) / 'training', like)
+  Raises:
+    ValueError: The checkpoint is of another model or optimiser than `like`.
+  """
+  path = _latest(directory)
+  return None if path is None else _restore(path / 'training', like)
 
 
 def save_params(directory: str | os.PathLike, params: Any) -> None:
@@ -79,11 +70,16 @@ def restore_params(directory: str | os.PathLike, like: Any) -> Any:
     FileNotFoundError: There is no checkpoint.
     ValueError: It is of another model.
   """
+  path = _latest(directory)
+  if path is None:
+    raise FileNotFoundError(f'There is no checkpoint in {directory}; has the training finished?')
+  return _restore(path / 'params', like)
+
+
+def _latest(directory: str | os.PathLike) -> pathlib.Path | None:
   directory = pathlib.Path(directory).resolve()
   epochs = [int(path.name) for path in directory.glob('*') if path.name.isdigit()]
-  if not epochs:
-    raise FileNotFoundError(f'There is no checkpoint in {directory}; has the training finished?')
-  return _restore(directory / str(max(epochs)) / 'params', like)
+  return directory / str(max(epochs)) if epochs else None
 
 
 def _restore(path: pathlib.Path, like: Any) -> Any:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hearjax import checkpoints, workdir
+from hearjax.chunks import map_chunks
 from hearjax.model import EmergenceNetwork, ModelSettings, build_model
 
 
@@ -61,8 +62,8 @@ def load(directory: str | os.PathLike) -> Ensemble:
 
 def logits(ensemble: Ensemble, field: np.ndarray, chunk: int = 64) -> np.ndarray:
   """Returns `[member, n]` logits of `[n, y, x]` field [G], NaN where missing."""
-  parts = [_logits(ensemble.params, field[at : at + chunk], model=ensemble.model) for at in range(0, len(field), chunk)]
-  return np.concatenate([np.asarray(part) for part in parts], axis=1)
+  score = functools.partial(_logits, ensemble.params, model=ensemble.model)
+  return map_chunks(score, field, min(chunk, len(field)), axis=1)
 
 
 @functools.partial(jax.jit, static_argnames='model')

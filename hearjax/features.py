@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hearjax.chunks import map_chunks
 from hearjax.constants import CM2_PER_MM2
 from hearjax.transforms import fill_missing
 
@@ -170,18 +171,14 @@ def feature_table(field: jax.Array, pixel_scale_mm: float, chunk: int = 64) -> n
   Args:
     field: `[n, y, x]` field [G], NaN where missing.
     pixel_scale_mm: Side of a pixel [Mm].
-    chunk: Magnetograms on the device at a time; the last chunk is filled up, so that there is one compilation.
+    chunk: Magnetograms on the device at a time.
 
   Returns:
     `[n, n_features]` float32 on the host, columns in the order of `FEATURES`.
   """
-  chunk = min(chunk, len(field))
-  parts = []
-  for start in range(0, len(field), chunk):
-    part = np.asarray(field[start : start + chunk], np.float32)
-    filled = np.pad(part, ((0, chunk - len(part)), (0, 0), (0, 0)))
-    parts.append(np.asarray(_feature_vectors(filled, pixel_scale_mm))[: len(part)])
-  return np.concatenate(parts)
+  return map_chunks(
+    lambda maps: _feature_vectors(np.asarray(maps, np.float32), pixel_scale_mm), field, min(chunk, len(field))
+  )
 
 
 @jax.jit

@@ -1,9 +1,9 @@
 """Synthetic magnetograms of known length scale and strength: differentiable, one field at a time, `vmap` for many.
 
 A family of fields is a pattern of the two polarities (`FAMILIES`), with a shape in physical units (`Shape`). Strength
-is given to it afterwards, in one of two ways: `at_peak` sets the largest |B| of a pixel, `at_flux`
-the total unsigned flux on the grid; a random field may be set by its `at_rms` instead. So the flux asked for is there
-to rounding, on every grid that resolves the pattern and holds it, which `check_shape` makes sure of.
+is given to it afterwards, in one of two ways: `at_peak` sets the largest |B| of a pixel, `at_flux` the total unsigned
+flux on the grid. So the flux asked for is there to rounding, on every grid that resolves the pattern and holds it,
+which `check_shape` makes sure of.
 
 North is up and west to the right. The tilt is read as in the northern hemisphere (Joy's law): a positive one moves the
 western, leading pole to the south. That pole is the positive one; `transforms.reverse_polarity` makes the other.
@@ -22,6 +22,7 @@ from flax import struct
 from jax.scipy.special import erf
 
 from hearjax import features, transforms
+from hearjax.checks import check_finite, check_positive
 from hearjax.constants import CM2_PER_MM2
 
 SIGMA_OF_FWHM = 1 / math.sqrt(8 * math.log(2))
@@ -98,23 +99,39 @@ def create_shape(
 # --- Patterns ---------------------------------------------------------------------------------------------------
 
 
+def poles(grid: Grid, x_mm: jax.Array, y_mm: jax.Array, flux: jax.Array, width_mm: jax.Array | float) -> jax.Array:
+  """Returns `[y, x]` Gaussian poles, their flux integrated over every pixel, in the unit of `flux` per pixel.
+
+  Args:
+    grid: Where they lie; what is beyond its edge is cut off.
+    x_mm, y_mm: `[pole]` places west and north of the middle of the grid [Mm].
+    flux: `[pole]` fluxes with their signs.
+    width_mm: Standard deviation of all poles [Mm].
+  """
+
+  def profile(centre_mm: jax.Array) -> jax.Array:
+    return jnp.diff(erf((grid.edges_mm() - centre_mm[:, None]) / (math.sqrt(2) * width_mm)), axis=-1) / 2
+
+  return jnp.einsum('p,py,px->yx', flux, profile(y_mm), profile(x_mm))
+
+
 def spot(grid: Grid, shape: Shape) -> jax.Array:
   """Returns `[y, x]` one Gaussian pole of positive polarity, its full width at half maximum the scale."""
-  return _poles(grid, shape.x_mm[None], shape.y_mm[None], jnp.ones(1), shape.scale_mm * SIGMA_OF_FWHM)
+  return poles(grid, shape.x_mm[None], shape.y_mm[None], jnp.ones(1), shape.scale_mm * SIGMA_OF_FWHM)
 
 
 def bipole(grid: Grid, shape: Shape) -> jax.Array:
   """Returns `[y, x]` two Gaussian poles whose distance is the scale; the positive one leads (lies west)."""
   along = shape.scale_mm / 2 * jnp.array([1.0, -1.0])
   x, y = _placed(shape, along, jnp.zeros(2))
-  return _poles(grid, x, y, jnp.array([1.0, -1.0]), shape.width_mm)
+  return poles(grid, x, y, jnp.array([1.0, -1.0]), shape.width_mm)
 
 
 def quadrupole(grid: Grid, shape: Shape) -> jax.Array:
   """Returns `[y, x]` four Gaussian poles at the corners of a square whose side is the scale, signs alternating."""
   half = shape.scale_mm / 2
   x, y = _placed(shape, half * jnp.array([1.0, -1.0, -1.0, 1.0]), half * jnp.array([1.0, 1.0, -1.0, -1.0]))
-  return _poles(grid, x, y, jnp.array([1.0, -1.0, 1.0, -1.0]), shape.width_mm)
+  return poles(grid, x, y, jnp.array([1.0, -1.0, 1.0, -1.0]), shape.width_mm)
 
 
 def bipoles(grid: Grid, shape: Shape) -> jax.Array:
@@ -125,7 +142,7 @@ def bipoles(grid: Grid, shape: Shape) -> jax.Array:
   half = shape.scale_mm / 2 * jnp.stack([jnp.cos(angle), jnp.sin(angle)])
   x, y = jnp.concatenate([middle + half, middle - half], axis=1)
   sign = jnp.repeat(jnp.array([1.0, -1.0]), N_BIPOLES)
-  return _poles(grid, x + shape.x_mm, y + shape.y_mm, sign, shape.width_mm)
+  return poles(grid, x + shape.x_mm, y + shape.y_mm, sign, shape.width_mm)
 
 
 def checkerboard(grid: Grid, shape: Shape) -> jax.Array:
@@ -169,10 +186,6 @@ class Family:
   reach: Callable[[float, float], float]
   parameters: tuple[str, ...] = ('width_mm', 'tilt_deg', 'imbalance')
   is_narrow: bool = False
-
-  @property
-  def has_both_polarities(self) -> bool:
-    return 'imbalance' in self.parameters
 
 
 _BIPOLE = Family(bipole, 'distance of the poles', lambda scale, width: scale / 2 + REACH_WIDTHS * width)
@@ -223,7 +236,7 @@ def pattern(family: str, grid: Grid, shape: Shape) -> jax.Array:
   """
   kind = FAMILIES[family]
   raw = kind.pattern(grid, shape)
-  if not kind.has_both_polarities:
+  if 'imbalance' not in kind.parameters:  # One polarity.
     return raw
   plus, minus = jax.nn.relu(raw), jax.nn.relu(-raw)
   return (1 + shape.imbalance) * plus / jnp.sum(plus) - (1 - shape.imbalance) * minus / jnp.sum(minus)
@@ -238,11 +251,6 @@ def at_flux(field: jax.Array, grid: Grid, flux_mx: jax.Array | float) -> jax.Arr
   """Returns the field with its total unsigned flux on the grid set to `flux_mx` [Mx]."""
   # Mx per pixel area first: the flux itself over a sum of gauss would be near the limits of float32.
   return field * (flux_mx / grid.pixel_cm2 / jnp.sum(jnp.abs(field)))
-
-
-def at_rms(field: jax.Array, rms_gauss: jax.Array | float) -> jax.Array:
-  """Returns the field with its root mean square set to `rms_gauss` [G]."""
-  return field * (rms_gauss / jnp.sqrt(jnp.mean(field**2)))
 
 
 # --- Checks -----------------------------------------------------------------------------------------------------
@@ -265,12 +273,6 @@ def largest_scale_mm(family: str, grid: Grid, width_mm: float | None = None, off
   return min((grid.half_mm - offset_mm - reach(0)) / (reach(1) - reach(0)), grid.half_mm)
 
 
-def check_family(family: str) -> None:
-  """Raises ValueError where there is no such family."""
-  if family not in FAMILIES:
-    raise ValueError(f'There is no family {family!r} of synthetic fields; there are {", ".join(FAMILIES)}.')
-
-
 def check_shape(family: str, grid: Grid, shape: Shape) -> None:
   """Checks shapes before any field is made of them, on the host.
 
@@ -283,21 +285,22 @@ def check_shape(family: str, grid: Grid, shape: Shape) -> None:
     ValueError: There is no such family, a number is not finite or out of its range, or the grid cannot resolve or
       cannot hold a field.
   """
-  check_family(family)
+  if family not in FAMILIES:
+    raise ValueError(f'There is no family {family!r} of synthetic fields; there are {", ".join(FAMILIES)}.')
   numbers = {
     field.name: np.asarray(getattr(shape, field.name), np.float64)
     for field in dataclasses.fields(shape)
     if field.name != 'key'
   }
   for name, values in numbers.items():
-    _check_finite(name, values)
-  scale, width = numbers['scale_mm'], numbers['width_mm']
+    check_finite(f'{name} of a synthetic field', values)
+  scale, width, imbalance = (numbers[name] for name in ('scale_mm', 'width_mm', 'imbalance'))
   for name in ('scale_mm', 'width_mm'):
-    check_positive(name, numbers[name])
-  if np.any(np.abs(numbers['imbalance']) >= 1):
+    check_positive(f'{name} of a synthetic field', numbers[name])
+  if np.any(np.abs(imbalance) >= 1):
+    worst = imbalance.flat[np.argmax(np.abs(imbalance))]
     raise ValueError(
-      f'The imbalance of a field must lie between -1 and 1, got {_worst(numbers["imbalance"])}; '
-      'one polarity alone is the family spot.'
+      f'The imbalance of a field must lie between -1 and 1, got {worst}; one polarity alone is the family spot.'
     )
   smallest = SMALLEST_SCALE_PX * grid.pixel_scale_mm
   # What is asked for in float64 may be a rounding below in float32.
@@ -316,23 +319,6 @@ def check_shape(family: str, grid: Grid, shape: Shape) -> None:
     )
 
 
-def check_positive(name: str, values: np.ndarray | float) -> None:
-  """Raises ValueError where a number is not finite or not positive."""
-  _check_finite(name, values)
-  if np.any(np.asarray(values) <= 0):
-    raise ValueError(f'{name} of a synthetic field must be positive, got {np.min(values):.3g}.')
-
-
-def _check_finite(name: str, values: np.ndarray | float) -> None:
-  values = np.asarray(values, np.float64)
-  if not np.all(np.isfinite(values)):
-    raise ValueError(f'{name} of a synthetic field must be finite, got {values[~np.isfinite(values)].flat[0]}.')
-
-
-def _worst(values: np.ndarray) -> float:
-  return float(values.flat[np.argmax(np.abs(values))])
-
-
 # --- Inside -----------------------------------------------------------------------------------------------------
 
 
@@ -342,12 +328,3 @@ def _placed(shape: Shape, along: jax.Array, across: jax.Array) -> tuple[jax.Arra
   x = jnp.cos(angle) * along + jnp.sin(angle) * across
   y = -jnp.sin(angle) * along + jnp.cos(angle) * across
   return shape.x_mm + x, shape.y_mm + y
-
-
-def _poles(grid: Grid, x_mm: jax.Array, y_mm: jax.Array, flux: jax.Array, width_mm: jax.Array) -> jax.Array:
-  """Returns `[y, x]` flux per pixel of Gaussian poles, integrated over every pixel; arguments `[pole]`, one width."""
-
-  def profile(centre_mm: jax.Array) -> jax.Array:
-    return jnp.diff(erf((grid.edges_mm() - centre_mm[:, None]) / (math.sqrt(2) * width_mm)), axis=-1) / 2
-
-  return jnp.einsum('p,py,px->yx', flux, profile(y_mm), profile(x_mm))

@@ -29,7 +29,9 @@ class ModelSettings:
       strong flux does not outweigh all else; 0 for no logarithm. A filter without activation adds nothing either way.
     symmetries: Symmetries that the logit obeys exactly, each by averaging over its two versions of the map:
       any of `polarity`, `mirror_longitude`, `mirror_latitude`, `transpose`.
-    lowering: How convolutions are computed: `auto`, `lax` or `patches` (see `Convolution`).
+    lowering: How convolutions are computed: `auto`, or one of `LOWERINGS` for all layers (see `choose_lowering`).
+    precision: `float32`, or `bfloat16` for the activations and products of the convolutions; parameters, averages and
+      logit are of float32 either way.
   """
 
   widths: tuple[int, ...] = (16, 32, 32, 32)
@@ -42,6 +44,7 @@ class ModelSettings:
   log_pool: float = 0.1
   symmetries: tuple[str, ...] = ()
   lowering: str = 'auto'
+  precision: str = 'float32'
 
   def __post_init__(self):
     if not len(self.widths) == len(self.kernels) == len(self.strides):
@@ -59,8 +62,14 @@ class ModelSettings:
     unknown = set(self.symmetries) - set(SYMMETRIES)
     if unknown:
       raise ValueError(f'Unknown symmetries {sorted(unknown)}; known are {", ".join(SYMMETRIES)}.')
-    if self.lowering not in LOWERINGS:
-      raise ValueError(f'Unknown lowering {self.lowering!r}; known are {", ".join(LOWERINGS)}.')
+    if 'transpose' in self.symmetries and len(set(self.symmetries) & {'mirror_longitude', 'mirror_latitude'}) == 1:
+      raise ValueError('The symmetry transpose turns one mirror into the other: name both mirrors with it, or neither.')
+    for name, value, known in (
+      ('lowering', self.lowering, ('auto', *LOWERINGS)),
+      ('precision', self.precision, PRECISIONS),
+    ):
+      if value not in known:
+        raise ValueError(f'Unknown {name} {value!r}; known are {", ".join(known)}.')
 
   def visible_px(self, size: int) -> int:
     """Returns the side of the central square of a map of `size` px that the network looks at [px]."""
@@ -87,18 +96,23 @@ SYMMETRIES: dict[str, Callable[[jax.Array], jax.Array]] = {
   'mirror_latitude': transforms.mirror_latitude,
   'transpose': transforms.transpose,
 }
-LOWERINGS = ('auto', 'lax', 'patches')
+PRECISIONS = ('float32', 'bfloat16')
 
 # One `[width]` array for each convolution layer: 1 keeps a filter, 0 drops it.
 Masks = tuple[jax.Array, ...]
 
 
-class Convolution(nn.Module):
-  """A strided convolution with zero padding (`SAME`), computed in one of two ways with the same parameters.
+# --- Convolution: one module, several ways to compute it ---------------------------------------------------------
 
-  `lax` is XLA's convolution. `patches` gathers the kernel's shifted views of the map and multiplies them with the
-  kernel as one matrix. `auto` takes `patches` for the strided layers on a CPU, where it was the faster one, and `lax`
-  everywhere else.
+
+class Convolution(nn.Module):
+  """A strided convolution with zero padding (`SAME`), with the same parameters however it is computed.
+
+  Attributes:
+    features: Filters.
+    kernel: Side of the kernel [px].
+    stride: Stride [px].
+    lowering: `auto` for the choice of `choose_lowering`, or one of `LOWERINGS`.
   """
 
   features: int
@@ -108,21 +122,27 @@ class Convolution(nn.Module):
 
   @nn.compact
   def __call__(self, maps: jax.Array, channel: jax.Array | None = None) -> jax.Array:
-    """Maps `[batch, y, x, channel]` to `[batch, ceil(y / stride), ceil(x / stride), features]`.
+    """Maps `[batch, y, x, channel]` to `[batch, ceil(y / stride), ceil(x / stride), features]`, in the type of maps.
 
     With the number of a channel: what this channel alone adds to that, without the bias.
     """
     shape = (self.kernel, self.kernel, maps.shape[-1], self.features)
-    kernel = self.param('kernel', nn.initializers.he_normal(), shape)
-    bias = self.param('bias', nn.initializers.zeros_init(), (self.features,))
+    kernel = self.param('kernel', nn.initializers.he_normal(), shape).astype(maps.dtype)
+    bias = self.param('bias', nn.initializers.zeros_init(), (self.features,)).astype(maps.dtype)
     if channel is not None:  # By XLA's convolution: patches were four times slower for a single channel.
       maps = jax.lax.dynamic_slice_in_dim(maps, channel, 1, axis=3)
       return convolve_lax(maps, jax.lax.dynamic_slice_in_dim(kernel, channel, 1, axis=2), self.stride)
-    lowering = self.lowering
-    if lowering == 'auto':
-      lowering = 'patches' if self.stride > 1 and jax.default_backend() == 'cpu' else 'lax'
-    convolve = convolve_patches if lowering == 'patches' else convolve_lax
-    return convolve(maps, kernel, self.stride) + bias
+    lowering = choose_lowering(self.stride) if self.lowering == 'auto' else self.lowering
+    return LOWERINGS[lowering](maps, kernel, self.stride) + bias
+
+
+def choose_lowering(stride: int) -> str:
+  """Returns the lowering of a layer that was the fastest one in `experiments.benchmark`.
+
+  On a CPU `patches` for strided layers and `lax` for the others; on accelerators `lax`. Members that are trained side
+  by side are another matter: their kernels differ, and only matrix products batch well (`cross_validation`).
+  """
+  return 'patches' if stride > 1 and jax.default_backend() == 'cpu' else 'lax'
 
 
 def convolve_lax(maps: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
@@ -149,11 +169,43 @@ def convolve_patches(maps: jax.Array, kernel: jax.Array, stride: int) -> jax.Arr
   return jnp.concatenate(views, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
 
 
+def convolve_space_to_depth(maps: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+  """Does what `convolve_lax` does, with every `stride` x `stride` block of pixels as channels of one coarse pixel.
+
+  What is left is a convolution of stride 1, with fewer and longer rows: made for first layers, of one channel.
+  """
+  channels, features = kernel.shape[2:]
+  side = -(-kernel.shape[0] // stride)  # Of the coarse kernel, zero where it reaches beyond the fine one.
+  extra = side * stride - kernel.shape[0]
+  pads, coarse = [], []
+  for size in maps.shape[1:3]:
+    before, n_out, _ = same_padding(size, kernel.shape[0], stride)
+    coarse.append(n_out + side - 1)
+    pads.append((before, coarse[-1] * stride - before - size, 0))  # A negative padding cuts.
+  maps = jax.lax.pad(maps, jnp.zeros((), maps.dtype), ((0, 0, 0), *pads, (0, 0, 0)))
+  maps = maps.reshape(len(maps), coarse[0], stride, coarse[1], stride, channels)
+  maps = maps.transpose(0, 1, 3, 2, 4, 5).reshape(len(maps), *coarse, stride**2 * channels)
+  kernel = jnp.pad(kernel, ((0, extra), (0, extra), (0, 0), (0, 0)))
+  kernel = kernel.reshape(side, stride, side, stride, channels, features)
+  kernel = kernel.transpose(0, 2, 1, 3, 4, 5).reshape(side, side, stride**2 * channels, features)
+  return jax.lax.conv_general_dilated(maps, kernel, (1, 1), 'VALID', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+
+
+LOWERINGS: dict[str, Callable[[jax.Array, jax.Array, int], jax.Array]] = {
+  'lax': convolve_lax,
+  'patches': convolve_patches,
+  'space_to_depth': convolve_space_to_depth,
+}
+
+
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int, int]:
   """Returns zeros before, outputs, and zeros after an axis of `size` px for `SAME` padding."""
   n_out = -(-size // stride)
   total = max((n_out - 1) * stride + kernel - size, 0)
   return total // 2, n_out, total - total // 2
+
+
+# --- The network ------------------------------------------------------------------------------------------------
 
 
 class EmergenceNetwork(nn.Module):
@@ -188,7 +240,7 @@ class EmergenceNetwork(nn.Module):
     versions = [transforms.network_input(field, self.settings.limit_gauss, self.settings.scale_gauss)]
     for name in self.settings.symmetries:
       versions += [SYMMETRIES[name](version) for version in versions]
-    return jnp.concatenate(versions)[..., None]
+    return jnp.concatenate(versions)[..., None].astype(self.settings.precision)
 
   def layer(self, number: int, maps: jax.Array, masks: Masks | None = None) -> jax.Array:
     """Returns `[n, y, x, width]` activations of a layer, masked, from those of the layer before it."""
@@ -247,6 +299,7 @@ class EmergenceNetwork(nn.Module):
 
   def pool(self, maps: jax.Array, size: int) -> jax.Array:
     """Returns `[n, averages * width]` what the logit is linear in: averages of the last layer, and their logarithm."""
+    maps = maps.astype(jnp.float32)
     pooled = [jnp.mean(maps, axis=(1, 2))]
     if self.settings.centre_mm:
       positions = self.settings.positions_px(size) * self.pixel_scale_mm

@@ -1,8 +1,13 @@
-"""Training of one member: pure jitted steps, and one flat loop that can be killed and resumed at any time."""
+"""Training: pure steps of one member, many members side by side in one program, and one loop that can be resumed.
+
+A group of members is a `MemberState` with a leading axis. A group of one is trained step by step: on a CPU that is the
+fastest form, since XLA's convolution is many times slower there inside a compiled loop. A larger group is trained
+through all steps of an epoch inside one program, every member on its own rows of the same maps.
+"""
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -13,6 +18,8 @@ import optax
 from flax import struct
 
 from hearjax.augmentation import Augmentation, augment
+from hearjax.devices import fetch
+from hearjax.feed import Feed
 
 Params = Any
 
@@ -53,7 +60,7 @@ class TrainSettings:
 
 @struct.dataclass
 class MemberState:
-  """All that a member's training carries from epoch to epoch.
+  """All that a member's training carries from epoch to epoch; for a group, every array has a leading axis.
 
   Attributes:
     params: Parameters that the optimiser moves.
@@ -85,45 +92,47 @@ def build_optimizer(settings: TrainSettings, steps_per_epoch: int) -> optax.Grad
   return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, b2=0.99, weight_decay=settings.weight_decay))
 
 
-def create_state(model: nn.Module, tx: optax.GradientTransformation, key: jax.Array, size: int) -> MemberState:
-  """Returns the state before the first step, for maps of `size` x `size` px."""
-  params = model.init(key, jnp.zeros((1, size, size)))
-  return MemberState(
-    params=params,
-    average=jax.tree.map(jnp.copy, params),
-    optimizer=tx.init(params),
-    step=jnp.int32(0),
-    epoch=jnp.int32(0),
-    best=jax.tree.map(jnp.copy, params),
-    best_loss=jnp.float32(jnp.inf),
-    best_epoch=jnp.int32(0),
-  )
+@functools.partial(jax.jit, static_argnames=('model', 'tx', 'size'))
+def create_states(model: nn.Module, tx: optax.GradientTransformation, keys: jax.Array, size: int) -> MemberState:
+  """Returns the states before the first step, one for each of `[member]` keys, for maps of `size` x `size` px."""
+
+  def create(key: jax.Array) -> MemberState:
+    params = model.init(key, jnp.zeros((1, size, size)))
+    zero = jnp.int32(0)
+    return MemberState(params, params, tx.init(params), zero, zero, params, jnp.float32(jnp.inf), zero)
+
+  return jax.vmap(create)(keys)
 
 
-def mean_loss(logits: jax.Array, label: jax.Array) -> jax.Array:
-  """Returns the mean sigmoid cross-entropy of `[n]` logits against `[n]` labels 0 or 1."""
-  return jnp.mean(optax.sigmoid_binary_cross_entropy(logits, label.astype(logits.dtype)))
+def cross_entropy(logits: jax.Array, label: jax.Array) -> jax.Array:
+  """Returns the sigmoid cross-entropy of logits against labels 0 or 1, in the shape of both."""
+  return optax.sigmoid_binary_cross_entropy(logits, label.astype(logits.dtype))
+
+
+def is_over(state: MemberState, settings: TrainSettings) -> jax.Array | np.ndarray:
+  """Says of a member, or of each of a group, whether it has had all its epochs or its patience is over."""
+  return (state.epoch >= settings.epochs) | (state.epoch - state.best_epoch >= settings.patience)
 
 
 @functools.partial(jax.jit, static_argnames=('model', 'tx', 'settings'), donate_argnames='state')
 def train_step(
   state: MemberState,
   field: jax.Array,
-  label: jax.Array,
   rows: jax.Array,
+  label: jax.Array,
   key: jax.Array,
   *,
   model: nn.Module,
   tx: optax.GradientTransformation,
   settings: TrainSettings,
 ) -> tuple[MemberState, jax.Array]:
-  """Takes one step on the rows of a batch.
+  """Takes one step of one member on the rows of a batch.
 
   Args:
     state: The member's state; its buffers are given up.
-    field: `[n, y, x]` all maps [G]; the batch is gathered on the device, so that folds share one copy.
-    label: `[n]` all labels.
-    rows: `[batch]` rows of the batch.
+    field: `[n, y, x]` maps [G] that all members share; the batch is gathered on the device.
+    rows: `[batch]` where in it the maps of the batch are.
+    label: `[batch]` their labels.
     key: The member's key; the step's randomness is `fold_in(key, step)`, whatever happened before.
     model: The network.
     tx: The optimiser.
@@ -136,7 +145,7 @@ def train_step(
   batch = jax.vmap(functools.partial(augment, settings=settings.augmentation))(keys, field[rows])
 
   def loss_of(params: Params) -> jax.Array:
-    return mean_loss(model.apply(params, batch), label[rows])
+    return jnp.mean(cross_entropy(model.apply(params, batch), label))
 
   loss, gradient = jax.value_and_grad(loss_of)(state.params)
   updates, optimizer = tx.update(gradient, state.optimizer, state.params)
@@ -153,11 +162,82 @@ def eval_step(params: Params, field: jax.Array, rows: jax.Array, *, model: nn.Mo
   return model.apply(params, field[rows])
 
 
-def predict(model: nn.Module, params: Params, field: jax.Array, rows: np.ndarray, batch_size: int = 64) -> np.ndarray:
-  """Returns `[len(rows)]` logits; the last batch is filled up, so that one compilation serves all."""
-  padded = np.resize(rows, -(-len(rows) // batch_size) * batch_size).reshape(-1, batch_size)
-  logits = [eval_step(params, field, batch, model=model) for batch in padded]
-  return np.concatenate([np.asarray(part) for part in logits])[: len(rows)]
+@jax.jit
+def _first(group: Any) -> Any:
+  return jax.tree.map(lambda leaf: leaf[0], group)
+
+
+@jax.jit
+def _as_group(one: Any) -> Any:
+  return jax.tree.map(lambda leaf: leaf[None], one)
+
+
+# --- A group through some steps ---------------------------------------------------------------------------------
+
+
+def _take_steps(states, field, rows, label, keys, **static) -> tuple[MemberState, jax.Array]:
+  """Trains a group on `[member, step, batch]` rows of the maps; returns the states and `[member, step]` losses."""
+  if len(keys) > 1:  # The bits of the keys lie on the host, so that every process may put them where it needs them.
+    return _steps_in_one_program(states, field, rows, label, np.asarray(jax.random.key_data(keys)), **static)
+  state, losses = _first(states), []
+  for batch in zip(rows[0], label[0], strict=True):
+    state, loss = train_step(state, field, *batch, keys[0], **static)
+    losses.append(loss)
+  return _as_group(state), _as_group(jnp.stack(losses))
+
+
+@functools.partial(jax.jit, static_argnames=('model', 'tx', 'settings'), donate_argnames='states')
+def _steps_in_one_program(states, field, rows, label, key_data, *, model, tx, settings):
+  def of_member(state, rows, label, key_data):
+    key = jax.random.wrap_key_data(key_data)
+
+    def step(state, batch):
+      return train_step(state, field, *batch, key, model=model, tx=tx, settings=settings)
+
+    trained, losses = jax.lax.scan(step, state, (rows, label))
+    # A member that is over stays as it is, while the others go on.
+    over = is_over(state, settings)
+    return jax.tree.map(lambda old, new: jnp.where(over, old, new), state, trained), losses
+
+  return jax.vmap(of_member)(states, rows, label, key_data)
+
+
+def _evaluate(params, field, rows, *, model) -> jax.Array:
+  """Returns `[member, step, batch]` logits of a group for such rows of the maps."""
+  if len(rows) > 1:
+    return _evaluate_in_one_program(params, field, rows, model=model)
+  one = _first(params)
+  return _as_group(jnp.stack([eval_step(one, field, batch, model=model) for batch in rows[0]]))
+
+
+@functools.partial(jax.jit, static_argnames='model')
+def _evaluate_in_one_program(params, field, rows, *, model):
+  def of_member(params, rows):
+    return jax.lax.map(lambda batch: eval_step(params, field, batch, model=model), rows)
+
+  return jax.vmap(of_member)(params, rows)
+
+
+@functools.partial(jax.jit, static_argnames='settings')
+def _end_epoch(states, logits, label, weight, *, settings):
+  """Validates a group and keeps the best; returns the states and `[member]` validation losses."""
+
+  def of_member(state, logits, label, weight):
+    loss = jnp.average(cross_entropy(logits, label), weights=weight)
+    better = (loss < state.best_loss) & ~is_over(state, settings)
+    epoch = state.epoch + ~is_over(state, settings)
+    state = state.replace(
+      epoch=epoch,
+      best=jax.tree.map(lambda new, old: jnp.where(better, new, old), state.average, state.best),
+      best_loss=jnp.where(better, loss, state.best_loss),
+      best_epoch=jnp.where(better, epoch, state.best_epoch),
+    )
+    return state, loss
+
+  return jax.vmap(of_member)(states, logits, label, weight)
+
+
+# --- What they are shown ----------------------------------------------------------------------------------------
 
 
 def epoch_batches(key: jax.Array, epoch: int, rows: np.ndarray, steps: int, batch_size: int) -> np.ndarray:
@@ -170,72 +250,104 @@ def epoch_batches(key: jax.Array, epoch: int, rows: np.ndarray, steps: int, batc
   return np.resize(shuffled, (steps, batch_size))
 
 
-def train_member(
-  state: MemberState,
-  field: jax.Array,
-  label: jax.Array,
-  train_rows: np.ndarray,
-  validation_rows: np.ndarray,
-  key: jax.Array,
+def fill_batches(rows: Sequence[np.ndarray], batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+  """Arranges the rows of each member in as many batches for all; what is filled up repeats rows, with weight 0.
+
+  Returns:
+    `[member, step, batch]` rows and weights, 0 or 1.
+  """
+  steps = -(-max(map(len, rows)) // batch_size)
+  filled = np.stack([np.resize(of_member, steps * batch_size) for of_member in rows])
+  weight = np.arange(steps * batch_size) < np.array([[len(of_member)] for of_member in rows])
+  shape = (len(rows), steps, batch_size)
+  return filled.reshape(shape), weight.reshape(shape).astype(np.float32)
+
+
+def predict(model: nn.Module, params: Params, feed: Feed, rows: np.ndarray, batch_size: int = 64) -> np.ndarray:
+  """Returns `[len(rows)]` logits of one member; the last batch is filled up, so that one compilation serves all."""
+  filled, _ = fill_batches([rows], batch_size)
+  blocks = feed.blocks(filled)
+  logits = [eval_step(params, field, batch, model=model) for field, places, _ in blocks for batch in places[0]]
+  return np.concatenate(fetch(logits))[: len(rows)]
+
+
+# --- Epoch by epoch ---------------------------------------------------------------------------------------------
+
+
+def train_members(
+  states: MemberState,
+  feed: Feed,
+  label: np.ndarray,
+  train_rows: Sequence[np.ndarray],
+  validation_rows: Sequence[np.ndarray],
+  keys: jax.Array,
   *,
   model: nn.Module,
   tx: optax.GradientTransformation,
   settings: TrainSettings,
   steps_per_epoch: int,
 ) -> Iterator[tuple[MemberState, dict[str, Any]]]:
-  """Trains a member epoch by epoch, from wherever its state stands.
+  """Trains a group of members epoch by epoch, each from wherever its state stands, until all are over.
 
   Args:
-    state: From `create_state`, or restored from a checkpoint.
-    field: `[n, y, x]` all maps of the survey [G].
+    states: `[member]` states, from `create_states` or restored from checkpoints; their buffers are given up.
+    feed: All maps of the survey.
     label: `[n]` all labels.
-    train_rows: Rows to learn from.
-    validation_rows: Rows that stop the training.
-    key: The member's key.
+    train_rows: Rows to learn from, for each member.
+    validation_rows: Rows that stop the training, for each member.
+    keys: `[member]` keys.
     model: The network.
     tx: From `build_optimizer`, built once for all members.
     settings: How to train.
     steps_per_epoch: Steps of an epoch, the same for all members.
 
   Yields:
-    After every epoch, the state and the epoch's metrics, `validation_logits` (`[len(validation_rows)]`) among them.
+    After every epoch, the states and the epoch's metrics, `[member]` each: `trained`, whether the member was not over
+    before; `epoch`, `over` after it, `loss`, `validation_loss`; `validation_logits`, a list of as many as rows.
 
   Raises:
-    FloatingPointError: The loss is not finite; says at which step.
+    FloatingPointError: The loss of a member is not finite; says at which step.
   """
-  validation_label = np.asarray(label)[validation_rows]
-  while not is_finished(state, settings):
-    epoch = int(state.epoch)
-    losses = []
-    for batch in epoch_batches(key, epoch, train_rows, steps_per_epoch, settings.batch_size):
-      state, loss = train_step(state, field, label, batch, key, model=model, tx=tx, settings=settings)
+  static = {'model': model, 'tx': tx, 'settings': settings}
+  validation, weight = fill_batches(validation_rows, settings.batch_size)
+  # The states stay where they were put: a program that got them from elsewhere would be compiled again.
+  keep = functools.partial(jax.device_put, device=jax.tree.map(lambda leaf: leaf.sharding, states))
+  states = keep(states)
+  epoch, over = fetch((states.epoch, is_over(states, settings)))
+  while not over.all():
+    members = zip(keys, epoch, train_rows, strict=True)
+    batches = np.stack([epoch_batches(*member, steps_per_epoch, settings.batch_size) for member in members])
+    losses, logits = [], []
+    for field, places, rows in feed.blocks(batches):
+      states, loss = _take_steps(states, field, places, label[rows], keys, **static)
+      states = keep(states)
       losses.append(loss)
-    logits = predict(model, state.average, field, validation_rows, settings.batch_size)
-    validation_loss = float(mean_loss(jnp.asarray(logits), jnp.asarray(validation_label)))
-    finite = np.isfinite([*losses, validation_loss])
-    if not np.all(finite):
-      first = epoch * steps_per_epoch + int(np.argmin(finite))
-      raise FloatingPointError(f'The loss is not finite at step {first}; lower the learning rate.')
-    better = validation_loss < float(state.best_loss)
-    state = state.replace(epoch=jnp.int32(epoch + 1))
-    if better:
-      state = state.replace(
-        best=jax.tree.map(jnp.copy, state.average),
-        best_loss=jnp.float32(validation_loss),
-        best_epoch=jnp.int32(epoch + 1),
-      )
+    for field, places, _ in feed.blocks(validation):
+      logits.append(_evaluate(states.average, field, places, model=model))
+    logits = jnp.concatenate(logits, axis=1)
+    states, validation_loss = _end_epoch(states, logits, label[validation], weight, settings=settings)
+    states = keep(states)
+    trained = ~over
+    losses, validation_loss, logits, epoch, over = fetch(
+      (jnp.concatenate(losses, axis=1), validation_loss, logits, states.epoch, is_over(states, settings))
+    )
+    _check_finite(np.column_stack([losses, validation_loss]), trained, (epoch - 1) * steps_per_epoch)
     yield (
-      state,
+      states,
       {
-        'epoch': epoch + 1,
-        'loss': float(np.mean(losses)),
+        'trained': trained,
+        'epoch': epoch,
+        'over': over,
+        'loss': losses.mean(axis=1),
         'validation_loss': validation_loss,
-        'validation_logits': logits,
+        'validation_logits': [of.ravel()[: len(rows)] for of, rows in zip(logits, validation_rows, strict=True)],
       },
     )
 
 
-def is_finished(state: MemberState, settings: TrainSettings) -> bool:
-  """Says whether the member has had all its epochs, or its patience is over."""
-  epoch = int(state.epoch)
-  return epoch >= settings.epochs or epoch - int(state.best_epoch) >= settings.patience
+def _check_finite(losses: np.ndarray, trained: np.ndarray, first: np.ndarray) -> None:
+  """Raises FloatingPointError for `[member, step]` losses of members that were trained from step `first` on."""
+  bad = ~np.isfinite(losses) & trained[:, None]
+  if bad.any():
+    member, step = np.argwhere(bad)[0]
+    raise FloatingPointError(f'The loss is not finite at step {first[member] + step}; lower the learning rate.')

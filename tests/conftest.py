@@ -1,17 +1,26 @@
-"""A survey small enough to check by hand, and networks trained on worlds whose answer is known, for all tests."""
+"""For all tests: a survey small enough to check by hand, a small run, networks of worlds whose answer is known."""
 
+import dataclasses
+import functools
 import pathlib
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 
+import jax
 import numpy as np
 import pytest
 
-from hearjax import finished_run
+from hearjax import cross_validation, ensemble, folds, transforms, workdir
+from hearjax.cross_validation import RunSettings
 from hearjax.finished_run import FinishedRun
+from hearjax.predictions import build_predictions, write_predictions
+from hearjax.scoring import training_domain
 from hearjax.survey import intervals as hear_intervals
-from hearjax.survey.survey import Survey
+from hearjax.survey.simulate import simulate_survey
+from hearjax.survey.sun import Sun, change_sun
+from hearjax.survey.survey import Survey, checksum
+from hearjax.training import TrainSettings
+from tests.scripts import succeed
 
 
 def make_survey(pairs: int = 3, intervals: Sequence[int] = (-2, -1), size: int = 32, seed: int = 0) -> Survey:
@@ -72,35 +81,83 @@ def tiny_survey() -> Survey:
   return make_survey()
 
 
-ROOT = pathlib.Path(__file__).parents[1]
-# Few strong bipoles on small maps: learnt from 120 pairs in seconds, at both planted scales.
+@pytest.fixture(scope='session', autouse=True)
+def compiled_programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+  """What is compiled once serves the whole session, scripts in processes of their own among it."""
+  options = {'compilation_cache_dir': str(tmp_path_factory.mktemp('compiled'))}
+  options['persistent_cache_min_compile_time_secs'] = '0.1'
+  with pytest.MonkeyPatch.context() as patch:
+    for name, value in options.items():
+      patch.setenv(f'JAX_{name.upper()}', value)
+    jax.config.update('jax_compilation_cache_dir', options['compilation_cache_dir'])
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
+    yield
+
+
+# --- A run of the scripts, as small as can be -------------------------------------------------------------------
+
+QUICK = ('--folds=2', '--epochs=3', '--batch_size=16', '--widths=4,8', '--kernels=3,3', '--strides=2,2')
+
+
+@pytest.fixture(scope='session')
+def quick_survey(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+  """A simulated archive: 12 pairs, two intervals, 32 x 32 px."""
+  path = tmp_path_factory.mktemp('quick') / 'survey'
+  succeed('simulate_survey', f'--out={path}', '--pairs=12', '--size=32', '--intervals=-3,-1', '--seed=5')
+  return path
+
+
+@pytest.fixture(scope='session')
+def quick_run(quick_survey: pathlib.Path) -> pathlib.Path:
+  """A finished work directory of two networks on it; tests that write take a copy."""
+  workdir = quick_survey.parent / 'work'
+  succeed('train', f'--survey={quick_survey}', f'--workdir={workdir}', *QUICK)
+  return workdir
+
+
+@pytest.fixture(scope='module')
+def finished(quick_run: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+  """A copy of `quick_run` for the tests of one module."""
+  return pathlib.Path(shutil.copytree(quick_run, tmp_path_factory.mktemp('finished') / 'work'))
+
+
+# --- Worlds whose answer is known -------------------------------------------------------------------------------
+
+# Few strong bipoles on small maps: learnt in seconds, at both planted scales.
 WORLDS = {
-  'pattern_small': ('pattern', ['--sun=pattern_scale_mm=6', '--sun=pattern_bipoles=3', '--sun=pattern_mx=1e20'], 240),
-  'pattern_large': ('pattern', ['--sun=pattern_scale_mm=12', '--sun=pattern_bipoles=3', '--sun=pattern_mx=1e20'], 240),
-  'flux': ('flux', ['--sun=flux_ratio=1.6'], 160),
-  'null': ('null', [], 120),
+  'pattern_small': ('pattern', ('pattern_scale_mm=6', 'pattern_bipoles=3', 'pattern_mx=1e20')),
+  'pattern_large': ('pattern', ('pattern_scale_mm=12', 'pattern_bipoles=3', 'pattern_mx=1e20')),
+  'flux': ('flux', ('flux_ratio=1.6',)),
+  'null': ('null', ()),
 }
-SMALL_SURVEY = ('--size=64', '--intervals=-1', '--seed=301')
-QUICK_TRAINING = ('--folds=2', '--epochs=60', '--patience=60', '--batch_size=32')
+WORLD_SEED, WORLD_PX = 301, 64
+WORLD_PAIRS, WORLD_EPOCHS = 240, 60  # The same everywhere: one compilation trains all.
 
 
 @pytest.fixture(scope='session')
 def known_world(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], FinishedRun]:
   """Returns a function from a name in `WORLDS` to its finished run; each is trained once in a session."""
-  runs: dict[str, FinishedRun] = {}
 
+  @functools.cache
   def trained(name: str) -> FinishedRun:
-    if name not in runs:
-      folder = tmp_path_factory.mktemp(name)
-      world, changes, pairs = WORLDS[name]
-      survey, workdir = folder / 'survey', folder / 'work'
-      _script('simulate_survey', f'--out={survey}', f'--world={world}', f'--pairs={pairs}', *SMALL_SURVEY, *changes)
-      _script('train', f'--survey={survey}', f'--workdir={workdir}', *QUICK_TRAINING)
-      runs[name] = finished_run.load(workdir)
-    return runs[name]
+    world, changes = WORLDS[name]
+    sun = change_sun(Sun(), changes)
+    survey = simulate_survey(WORLD_SEED, WORLD_PAIRS, (-1,), WORLD_PX, world, sun)
+    return train_run(tmp_path_factory.mktemp(name), survey)
 
   return trained
 
 
-def _script(name: str, *arguments: str) -> None:
-  subprocess.run([sys.executable, '-m', f'experiments.{name}', *arguments], cwd=ROOT, capture_output=True, check=True)
+def train_run(directory: pathlib.Path, survey: Survey) -> FinishedRun:
+  """Does what the script `train` does, without an archive: half of the time of a small survey is its files."""
+  training = TrainSettings(epochs=WORLD_EPOCHS, patience=WORLD_EPOCHS, batch_size=32)
+  settings = RunSettings(checkpoint_every=WORLD_EPOCHS, training=training)
+  splits = folds.make_splits(survey, 2, seed=0)
+  columns = cross_validation.run(survey, splits, settings, directory)
+  seen = transforms.crop(survey.field, settings.model.visible_px(WORLD_PX))
+  config = {'folds': len(splits.folds), **dataclasses.asdict(settings)}
+  product = 'predictions/cnn.ecsv'
+  workdir.open_workdir(directory, config, product, training_domain(survey.replace(field=seen)), directory)
+  write_predictions(directory / product, build_predictions(survey, columns, 'cnn', {}))
+  rows = cross_validation.fold_rows(survey, splits, ())
+  return FinishedRun(directory, ensemble.load(directory), survey, rows, checksum(survey))

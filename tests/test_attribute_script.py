@@ -7,22 +7,15 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from tests.test_scripts import TINY, fail, succeed
+from tests.scripts import as_user, fail, succeed
 
 FAST = ('--starts=2', '--ascent_steps=3', '--sanity_maps=4', '--resamples=20', '--limit_regions=8', '--tolerance=0.05')
 
 
-@pytest.fixture(scope='module')
-def finished(tmp_path_factory):
-  root = tmp_path_factory.mktemp('attribute')
-  succeed('simulate_survey', f'--out={root}/survey', '--pairs=8', '--size=32', '--intervals=-3,-1', '--seed=5')
-  succeed('train', f'--survey={root}/survey', f'--workdir={root}/work', *TINY)
-  return root / 'work'
-
-
 @pytest.mark.slow
 def test_all_parts_leave_their_products_and_a_summary(finished):
-  printed = succeed('attribute', f'--workdir={finished}', '--method=integrated_gradients,occlusion', *FAST)
+  arguments = (f'--workdir={finished}', '--method=integrated_gradients,occlusion', *FAST)
+  printed = succeed('attribute', *arguments, run=as_user)
   for part in ('Pixels where PE and NE differ', 'Attribution of 16 magnetograms', 'Sanity', 'Fields of highest logit'):
     assert part in printed
   out = finished / 'attribution'

@@ -1,14 +1,12 @@
 """The command line of every script: its help, and how a user's mistake is told."""
 
-import concurrent.futures
-import os
 import pathlib
 import subprocess
-import sys
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from tests.scripts import ROOT, as_user, in_process
+
 SCRIPTS = sorted(
   path.stem
   for path in (ROOT / 'experiments').glob('*.py')
@@ -16,30 +14,15 @@ SCRIPTS = sorted(
 )
 
 
-def run_script(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
-  return subprocess.run(
-    [sys.executable, '-m', f'experiments.{name}', *arguments],
-    cwd=ROOT, capture_output=True, text=True, timeout=120, env=os.environ | environment,
-  )  # fmt: skip
-
-
 def import_hear(folder: pathlib.Path, *arguments: str) -> subprocess.CompletedProcess:
   """Runs import_hear with a region table that is not there, unless the arguments say otherwise."""
   required = (f'--cubes={folder}', f'--regions={folder}/none.csv', f'--out={folder}/out')
-  return run_script('import_hear', *required, *arguments)
+  return as_user('import_hear', *required, *arguments)
 
 
-@pytest.fixture(scope='module')
-def help_texts() -> dict[str, subprocess.CompletedProcess]:
-  """`--help` of every script, two at a time: each costs the seconds that its imports take."""
-  with concurrent.futures.ThreadPoolExecutor(2) as pool:
-    return dict(zip(SCRIPTS, pool.map(lambda name: run_script(name, '--help'), SCRIPTS), strict=True))
-
-
-@pytest.mark.slow  # All imports of all scripts.
 @pytest.mark.parametrize('name', SCRIPTS)
-def test_help_lists_the_flags(help_texts, name):
-  result = help_texts[name]
+def test_help_lists_the_flags(name):
+  result = in_process(name, '--help')
   # absl exits with 1 after --help; what matters is that the text is there and nothing else went wrong.
   assert 'Traceback' not in result.stderr, result.stderr
   own = (ROOT / 'experiments' / f'{name}.py').read_text()
@@ -77,7 +60,7 @@ def test_a_mistake_is_one_line_and_exit_status_1(tmp_path, arguments, sentence):
 
 
 def test_missing_required_flag(tmp_path):
-  result = run_script('import_hear', f'--cubes={tmp_path}', f'--regions={tmp_path}/none.csv')
+  result = as_user('import_hear', f'--cubes={tmp_path}', f'--regions={tmp_path}/none.csv')
   assert_one_line(result, 'Flag --out must have a value')
 
 
@@ -90,7 +73,7 @@ def test_debug_shows_the_traceback(tmp_path):
 
 @pytest.mark.parametrize('seed', ['-1', str(2**32)])
 def test_seed_is_one_that_a_random_key_can_hold(tmp_path, seed):
-  result = run_script('simulate_survey', f'--seed={seed}', f'--out={tmp_path}/survey')
+  result = as_user('simulate_survey', f'--seed={seed}', f'--out={tmp_path}/survey')
   assert_one_line(result, f'flag --seed={seed}')
 
 
@@ -106,9 +89,9 @@ def without_sunpy(tmp_path) -> dict[str, str]:
 def test_missing_extra_is_named(tmp_path, without_sunpy):
   (tmp_path / 'a.fits').touch()
   arguments = f'--out={tmp_path}/survey', f'--figure={tmp_path}/a.png', f'--compare_with={tmp_path}/a.fits'
-  result = run_script('simulate_survey', *arguments, **without_sunpy)
+  result = as_user('simulate_survey', *arguments, **without_sunpy)
   assert_one_line(result, 'sunpy is not installed')
   assert 'pip install "hearjax[sun]"' in result.stderr
   assert not (tmp_path / 'survey').exists()
-  shown = run_script('score', '--help', **without_sunpy)
+  shown = as_user('score', '--help', **without_sunpy)
   assert 'Traceback' not in shown.stderr and '--step_mm:' in shown.stdout

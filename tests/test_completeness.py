@@ -50,6 +50,21 @@ def test_a_network_that_looks_at_nothing_detects_as_often_as_it_errs():
   assert np.all(np.isinf(limit_table(recovery, 20)['flux_mx']))
 
 
+def test_peaks_of_the_bipoles_by_hand(meter):
+  recovery = inject(meter, settings())
+  assert recovery.training_peak_gauss == 400.0
+  # A pole of half the flux, 0.5 px wide: its pixel holds erf(1 / sqrt(2))^2 = 0.466 of it where it lies in the middle,
+  # and 0.23 where it lies on a corner of four.
+  whole = recovery.flux_mx / 2 / (1.39**2 * 1e16)
+  share = recovery.peak_gauss / whole[:, None]
+  assert np.all((share > 0.23) & (share < 0.466))
+  np.testing.assert_allclose(share, share[:1] * np.ones((7, 1)), rtol=1e-4)
+  table = completeness_table(recovery, 10)
+  assert str(table['peak_gauss'].unit) == 'G' and table.meta['training_peak_gauss'] == 400.0
+  row = table[(table['flux_mx'] == recovery.flux_mx[3]) & (table['separation_mm'] == recovery.separation_mm[2])][0]
+  assert row['peak_gauss'] == recovery.peak_gauss[3, 2]
+
+
 def test_same_seed_same_surface(meter):
   first, again, other = (inject(meter, settings(), seed) for seed in (1, 1, 2))
   np.testing.assert_array_equal(first.found, again.found)
@@ -75,6 +90,8 @@ def hand_recovery():
     separation_mm=np.array([4.0, 8.0]),
     found=found,
     tried=np.array([10, 10]),
+    peak_gauss=np.array([[10.0, 11.0], [100.0, 110.0], [1000.0, 1100.0]]),
+    training_peak_gauss=400.0,
     false_alarms=np.array([1, 0]),
     controls=np.array([5, 5]),
     threshold=np.array([0.3]),

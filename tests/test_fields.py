@@ -12,11 +12,15 @@ from hearjax.fields import FAMILIES, Grid, check_shape, create_shape
 GRID = Grid(48, 1.39)
 PIXEL_MX = 1.39**2 * 1e16  # 1 G over one pixel [Mx].
 ALL = tuple(FAMILIES)
-BALANCED = tuple(name for name in ALL if name != 'spot')
+PATTERNS = tuple(name for name in ALL if name != 'point_bipole')  # Which is a bipole of another default width.
+BALANCED = tuple(name for name in PATTERNS if name != 'spot')
+
+
+pattern = jax.jit(fields.pattern, static_argnums=(0, 1))  # Compiled once for each family.
 
 
 def make(family, scale_mm=9.0, width_mm=1.5, **shape):
-  return fields.pattern(family, GRID, create_shape(scale_mm, width_mm, **shape))
+  return pattern(family, GRID, create_shape(scale_mm, width_mm, **shape))
 
 
 def centroid(field):
@@ -25,14 +29,13 @@ def centroid(field):
   return np.sum(field * axis) / np.sum(field), np.sum(field * axis[:, None]) / np.sum(field)
 
 
-@pytest.mark.parametrize('family', ALL)
+@pytest.mark.parametrize('family', PATTERNS)
 def test_strength_is_what_was_asked_for(family):
-  pattern = make(family)
-  flux = fields.at_flux(pattern, GRID, 3e20)
+  field = make(family)
+  flux = fields.at_flux(field, GRID, 3e20)
   np.testing.assert_allclose(np.abs(np.asarray(flux, np.float64)).sum() * PIXEL_MX, 3e20, rtol=1e-5)
   np.testing.assert_allclose(features.unsigned_flux(flux, 1.39), 3e20, rtol=1e-5)
-  np.testing.assert_allclose(np.abs(fields.at_peak(pattern, 250.0)).max(), 250.0, rtol=1e-5)
-  np.testing.assert_allclose(np.sqrt(np.mean(np.square(fields.at_rms(pattern, 20.0)))), 20.0, rtol=1e-5)
+  np.testing.assert_allclose(np.abs(fields.at_peak(field, 250.0)).max(), 250.0, rtol=1e-5)
 
 
 @pytest.mark.parametrize('family', BALANCED)
@@ -46,7 +49,7 @@ def test_net_flux_is_the_imbalance_times_the_flux(family, imbalance):
 def test_a_pole_keeps_its_flux_and_its_place_however_narrow(width_mm):
   # Before any strength is set, each pole holds the flux 1 in pixels that integrate over it, wherever it lies in them.
   shape = create_shape(4.0, width_mm, x_mm=2.3, y_mm=-5.1)
-  poles = fields.bipole(GRID, shape.replace(scale_mm=jnp.float32(20.0)))
+  poles = jax.jit(fields.bipole, static_argnums=0)(GRID, shape.replace(scale_mm=jnp.float32(20.0)))
   plus, minus = np.maximum(poles, 0), np.maximum(-poles, 0)
   np.testing.assert_allclose([plus.sum(), minus.sum()], 1.0, atol=2e-3)
   # A narrow pole is found to within its pixel, whose mean it is.
@@ -96,7 +99,7 @@ def test_checkerboard_alternates_with_its_side():
 def test_random_field_has_its_power_where_asked(scale_mm):
   grid = Grid(128, 1.39)
   shapes = [create_shape(scale_mm, 1.0, key=jax.random.key(seed)) for seed in range(8)]
-  maps = np.stack([fields.pattern('random', grid, shape) for shape in shapes])
+  maps = np.stack([pattern('random', grid, shape) for shape in shapes])
   power = np.mean(np.abs(np.fft.fft2(maps)) ** 2, axis=0)
   wavenumber = np.hypot(*np.meshgrid(*[np.fft.fftfreq(128, 1.39)] * 2))
   edges = np.geomspace(0.5, 2, 16) / (2 * scale_mm)
@@ -107,8 +110,8 @@ def test_random_field_has_its_power_where_asked(scale_mm):
 
 def test_several_bipoles_are_bipoles_of_one_distance():
   # All flux of a wide grid comes in pairs: its power spectrum is that of two poles, 1 - J0(k d), at small k about k^2.
-  grid = Grid(256, 1.0)
-  d, k = 16.0, np.hypot(*np.meshgrid(*[np.fft.fftfreq(256)] * 2))
+  grid = Grid(192, 1.0)
+  d, k = 16.0, np.hypot(*np.meshgrid(*[np.fft.fftfreq(192)] * 2))
   one = lambda key: fields.bipoles(grid, create_shape(d, 0.5, key=key))  # noqa: E731
   maps = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 60))
   power = np.mean(np.abs(np.fft.fft2(maps)) ** 2, axis=0)
@@ -118,7 +121,7 @@ def test_several_bipoles_are_bipoles_of_one_distance():
   np.testing.assert_allclose(measured, expected, rtol=0.15)
 
 
-@pytest.mark.parametrize('family', ALL)
+@pytest.mark.parametrize('family', PATTERNS)
 def test_vmap_equals_a_loop_and_jit_no_jit(family):
   shapes = [create_shape(scale, 1.2, 40.0 * scale, 0.1, 1.0, -2.0, jax.random.key(int(scale))) for scale in (4, 7, 11)]
   many = jax.tree.map(lambda *leaves: jnp.stack(leaves), *shapes)
@@ -126,7 +129,7 @@ def test_vmap_equals_a_loop_and_jit_no_jit(family):
   np.testing.assert_allclose(batch, [fields.pattern(family, GRID, shape) for shape in shapes], atol=2e-5)
 
 
-@pytest.mark.parametrize('family', ALL)
+@pytest.mark.parametrize('family', PATTERNS)
 def test_gradients_against_finite_differences(family):
   names = ('scale_mm', 'width_mm', 'tilt_deg', 'imbalance', 'x_mm', 'y_mm')
   weight = np.random.default_rng(1).normal(size=(48, 48))
@@ -137,11 +140,10 @@ def test_gradients_against_finite_differences(family):
       return jnp.sum(weight * fields.at_flux(fields.pattern(family, GRID, shape), GRID, 1e20))
 
     values = jnp.array([9.0, 2.0, 25.0, 0.2, 1.0, 0.5], jnp.float64)
-    gradient = np.asarray(jax.jit(jax.grad(number))(values))
+    size, gradient = (np.asarray(result) for result in jax.jit(jax.value_and_grad(number))(values))
     steps = 1e-5 * np.eye(len(names))
-    ahead, behind = (np.asarray(jax.jit(jax.vmap(number))(values + sign * steps)) for sign in (1, -1))
-    size = abs(float(number(values)))
-  np.testing.assert_allclose(gradient, (ahead - behind) / 2e-5, rtol=1e-3, atol=1e-6 * size)
+    ahead, behind = np.asarray(jax.jit(jax.vmap(number))(values + np.concatenate([steps, -steps]))).reshape(2, -1)
+  np.testing.assert_allclose(gradient, (ahead - behind) / 2e-5, rtol=1e-3, atol=1e-6 * np.abs(size))
   for name in ('width_mm', 'tilt_deg', 'imbalance'):
     assert (gradient[names.index(name)] != 0) == (name in FAMILIES[family].parameters)
 

@@ -6,6 +6,7 @@ import pytest
 from scipy.stats import pearsonr, rankdata, spearmanr
 
 from hearjax.features import length_scale, unsigned_flux
+from hearjax.fields import Grid
 from hearjax.interpret import filters, pole_pairs
 from hearjax.interpret.ablation import sweep
 from hearjax.interpret.filters import QUANTITIES
@@ -21,6 +22,12 @@ PIXEL_MM = 1.39
 def correlated(contributions, quantities, pairs=30):
   part = Part(np.zeros((2 * pairs, 1, 1)), np.tile([1, 0], pairs), np.repeat(np.arange(pairs), 2))
   return filters.correlations(contributions, quantities, part, part.resamples(200, 0))
+
+
+def fill(model, size, value):
+  """Returns parameters that all have one value."""
+  shapes = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, size, size)))
+  return jax.tree.map(lambda leaf: np.full(leaf.shape, value, np.float32), shapes)
 
 
 def random_quantities(n=60, seed=0):
@@ -119,9 +126,9 @@ def test_stability_finds_the_same_filters_in_another_order():
 
 
 def test_the_strongest_patch_is_where_the_filter_looks():
-  settings = ModelSettings(widths=(1, 1), kernels=(5, 3), strides=(2, 1), crop_px=16, scale_gauss=1.0)
+  settings = ModelSettings(widths=(1, 1), kernels=(5, 3), strides=(2, 1), crop_px=16, scale_gauss=1.0, lowering='lax')
   model = build_model(settings, PIXEL_MM)
-  params = jax.tree.map(np.ones_like, jax.jit(model.init)(jax.random.key(0), np.zeros((1, 16, 16))))
+  params = fill(model, 16, 1.0)
   field = np.zeros((3, 24, 24), np.float32)
   field[1, 13, 10] = 100.0
   part = Part(field, np.array([1, 0, 1]), np.arange(3))
@@ -138,7 +145,7 @@ def test_the_strongest_patch_is_where_the_filter_looks():
 
 def test_planted_poles_have_the_flux_and_distance_asked_for():
   settings = PairSettings(pairs=1, pole_mx=2e20, width_mm=1.5)
-  field = pole_pairs.plant((4, 64, 64), PIXEL_MM, 14.0, settings, 10.0, seed=0)
+  field = pole_pairs.plant(4, Grid(64, PIXEL_MM), 14.0, settings, 10.0, seed=0)
   area = PIXEL_MM**2 * 1e16
   np.testing.assert_allclose(np.abs(field).sum(axis=(1, 2)) * area, 4e20, rtol=1e-3)
   np.testing.assert_allclose(field.sum(axis=(1, 2)) * area, 0, atol=1e17)
@@ -154,29 +161,30 @@ def test_planted_poles_have_the_flux_and_distance_asked_for():
 
 def test_lone_poles_are_the_same_poles():
   paired, lone = (
-    pole_pairs.plant((50, 96, 96), PIXEL_MM, 20.0, PairSettings(), 30.0, 0, together) for together in (True, False)
+    pole_pairs.plant(50, Grid(96, PIXEL_MM), 20.0, PairSettings(), 30.0, 0, together) for together in (True, False)
   )
   np.testing.assert_allclose(paired.sum(axis=0), lone.sum(axis=0), atol=1e-3)
   assert np.abs(paired - lone).max() > 100
 
 
 def test_a_filter_tuned_to_a_distance_is_found_to_prefer_it():
-  # Filter 0 has a positive lobe in the west and a negative one 10 px east of it: bipoles of 13.9 Mm.
+  # Filter 0 has a positive lobe in the west and a negative one 5 px of 2.78 Mm east of it: bipoles of 13.9 Mm.
+  pixel_mm = 2 * PIXEL_MM
   settings = ModelSettings(
-    widths=(2,), kernels=(21,), strides=(1,), crop_px=0, centre_mm=0.0, log_pool=0.0, limit_gauss=5000.0
+    widths=(2,), kernels=(11,), strides=(1,), crop_px=0, centre_mm=0.0, log_pool=0.0, limit_gauss=5000.0
   )
-  model = build_model(settings, PIXEL_MM)
-  params = jax.tree.map(np.zeros_like, jax.jit(model.init)(jax.random.key(0), np.zeros((1, 48, 48))))
-  offset = np.arange(21) - 10.0
-  lobes = [np.exp(-0.5 * (offset[:, None] ** 2 + (offset - place) ** 2) / 1.5**2) for place in (5, -5)]
+  model = build_model(settings, pixel_mm)
+  params = fill(model, 24, 0.0)
+  offset = np.arange(11) - 5.0
+  lobes = [np.exp(-0.5 * (offset[:, None] ** 2 + (offset - place) ** 2) / 0.75**2) for place in (2.5, -2.5)]
   params['params']['convolution_0']['kernel'][:, :, 0, 0] = lobes[0] - lobes[1]
-  # A single pole moves the filter by half as much as both: only pairs pass the bias.
-  params['params']['convolution_0']['bias'][0] = -25.0
+  # A single pole moves the filter by 7, half as much as both: only pairs pass the bias.
+  params['params']['convolution_0']['bias'][0] = -8.4
   params['params']['logit']['kernel'][0] = 100.0
-  controls = np.random.default_rng(0).normal(0, 5, (160, 48, 48)).astype(np.float32)
+  controls = np.random.default_rng(0).normal(0, 5, (160, 24, 24)).astype(np.float32)
   planted = PairSettings(pairs=4, distances=9, maps=160)
   contributions = lambda field: sweep(model, params, field).contributions  # noqa: E731
-  response = pole_pairs.respond_to_pairs(contributions, controls, PIXEL_MM, controls.shape[-1], planted, seed=0)
+  response = pole_pairs.respond_to_pairs(contributions, controls, pixel_mm, controls.shape[-1], planted, seed=0)
   preferred = response.preferred_mm()
   assert preferred[0] == pytest.approx(13.9, rel=0.15)
   assert np.isnan(preferred[1]) and response.median_mm() == pytest.approx(preferred[0])

@@ -1,11 +1,13 @@
 """Invariance panel: networks that read strength, place, polarity or pattern by construction."""
 
-import jax
+import functools
+
 import numpy as np
 import pytest
 from astropy.table import Table
 from scipy.special import expit
 
+from hearjax.ensemble import member_logits
 from hearjax.interpret import invariance, out_of_fold
 from hearjax.interpret.invariance import CHANGES, draw_element_signs, invariance_table
 from hearjax.report.panel_plots import plot_invariance
@@ -27,6 +29,11 @@ def rows_of(table, name):
 
 def row_of(table, name):
   return rows_of(table, name)[0]
+
+
+def only(monkeypatch, names):
+  """Lets the panel make some of its changes alone."""
+  monkeypatch.setattr(invariance, 'CHANGES', tuple(change for change in CHANGES if change.name in names))
 
 
 # --- Worlds, and networks that read what tells their classes apart ---------------------------------------------
@@ -84,6 +91,11 @@ def domino_network():
   return one_layer(kernel, bias=-60.0)
 
 
+# The changes that the verdict follows from, and those that depend on the row of a map.
+JUDGED = ('unchanged', 'polarity reversed', 'pixels shuffled', 'pixels shuffled in rings', 'signs of elements drawn')
+OF_ROWS = (*JUDGED[2:], 'signs of pixels drawn', 'noise added', 'seen nearer to the limb')
+
+
 @pytest.mark.parametrize(
   ('draw', 'network', 'verdict'),
   [
@@ -95,11 +107,37 @@ def domino_network():
     (stronger, polarity_flux(logit=0.0), 'no skill'),
   ],
 )
-def test_verdict(tmp_path, draw, network, verdict):
-  table = invariance_table(make_run(tmp_path, survey_of(draw), *network), seed=0, resamples=100)
+def test_verdict(tmp_path, monkeypatch, draw, network, verdict):
+  only(monkeypatch, JUDGED)
+  table = invariance_table(make_run(tmp_path, survey_of(draw), *network, folds=2), seed=0, resamples=100)
   assert table.meta['verdict'] == verdict
-  plot_invariance(table, tmp_path / 'panel.png')
-  assert (tmp_path / 'panel.png').stat().st_size > 10_000
+
+
+def test_shares_and_their_intervals_by_hand():
+  # The skill left by the first shuffle is 1/8 of the whole in the first sample and 7/8 in the last, evenly between.
+  grid = np.linspace(0, 1, 201)
+  whole, shuffled = np.full(201, 0.9), 0.5 + 0.4 * (1 + 6 * grid) / 8
+  auc_of = {
+    'unchanged': np.append(0.9, whole),
+    'polarity reversed': np.append(0.8, 0.5 + 0.4 * (0.5 + grid)),  # Half of the samples gain, and lose nothing.
+    'pixels shuffled': np.append(0.75, shuffled),
+    'pixels shuffled in rings': np.append(0.86, whole),
+    'signs of elements drawn': np.append(0.9, whole - 0.7),  # Worse than chance: all is lost.
+  }
+  auc_of['unchanged'][1] = 0.4  # A sample without skill, which does not count.
+  found = invariance.verdict(auc_of)
+  assert found.pop('verdict') == 'strength'
+  q = np.percentile(grid[1:], (2.5, 97.5))
+  for name, expected in {
+    'polarity': (0.25, 0, 0.5 - q[0]),
+    'strength': (0.625, (1 + 6 * q[0]) / 8, (1 + 6 * q[1]) / 8),
+    'ring_strength': (0.9, 1, 1),
+    'neighbours': (0, 1, 1),
+  }.items():
+    ends = [found.pop(f'share_{name}{end}') for end in ('', '_low', '_high')]
+    np.testing.assert_allclose(ends, expected, atol=1e-12)
+  assert not found
+  assert invariance.verdict(auc_of | {'unchanged': np.append(0.9, 0.4 + grid / 2)}) == {'verdict': 'no skill'}
 
 
 # --- Hand values ------------------------------------------------------------------------------------------------
@@ -162,10 +200,12 @@ def test_saturation_and_blur_take_flux_away(strength_table):
     assert np.all(np.diff(moved) <= 0) and moved[-1] < -1
 
 
-def test_same_seed_same_table(strength_table, monkeypatch):
+def test_same_seed_same_table_however_many_maps_at_a_time(strength_table, monkeypatch):
   run, table = strength_table
+  only(monkeypatch, JUDGED + OF_ROWS)
   monkeypatch.setattr(out_of_fold, 'CHUNK', 3)
   again = invariance_table(run, seed=0, resamples=100)
+  table = table[np.isin(table['name'], JUDGED + OF_ROWS)]
   for column in ('rms_change', 'tss', 'tss_change_low', 'auc'):
     np.testing.assert_allclose(again[column], table[column], rtol=1e-4, atol=1e-6)
 
@@ -179,6 +219,10 @@ def test_every_row_says_what_it_is(strength_table, tmp_path):
   read = Table.read(tmp_path / 'panel.ecsv')
   assert read.meta == table.meta
   plot_invariance(read, tmp_path / 'panel.png')
+  assert (tmp_path / 'panel.png').stat().st_size > 10_000
+  read.meta = {'verdict': 'no skill'}  # And no shares.
+  plot_invariance(read, tmp_path / 'no_skill.png')
+  assert (tmp_path / 'no_skill.png').stat().st_size > 10_000
 
 
 # --- Changes ------------------------------------------------------------------------------------------------------
@@ -243,17 +287,34 @@ def test_smaller_map_is_the_middle(run, part, size):
 
 def test_larger_map_changes_nothing(run):
   # The network cuts out its square; so do whole maps and maps already cut give the same logit.
-  model, params = run.ensemble.model, jax.tree.map(lambda leaf: leaf[0], run.ensemble.params)
-  whole = model.apply(params, run.survey.field)
-  np.testing.assert_allclose(whole, model.apply(params, run.survey.field[:, 4:28, 4:28]), rtol=1e-6)
+  logits = functools.partial(member_logits, next(run.members()).params, model=run.ensemble.model)
+  whole = logits(run.survey.field)
+  np.testing.assert_allclose(whole, logits(run.survey.field[:, 4:28, 4:28]), rtol=1e-6)
   np.testing.assert_allclose(whole, out_of_fold.changed_logits(run), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ('compiled', 'name'),
+  [
+    (invariance._add_noise, 'noise added'),
+    (invariance._blur, 'blurred'),
+    (invariance._tilt_line_of_sight, 'seen nearer to the limb'),
+    (invariance._shift, 'shifted east'),
+  ],
+)
+def test_strengths_share_one_compilation(run, compiled, name):
+  first = changed(name, run, 1.0)
+  before = compiled._cache_size()
+  assert np.any(changed(name, run, 2.0) != first)
+  assert compiled._cache_size() == before
 
 
 def test_missing_pixels_stay_harmless(tmp_path):
   survey = survey_of(stronger)
   field = survey.field.copy()
   field[:, 10:14, 12:20] = np.nan
-  table = invariance_table(make_run(tmp_path, survey.replace(field=field), *polarity_flux()), seed=0, resamples=20)
+  run = make_run(tmp_path, survey.replace(field=field), *polarity_flux(), folds=2)
+  table = invariance_table(run, seed=0, resamples=20)
   assert table.meta['verdict'] == 'strength'
   for name in ('polarity reversed', 'pixels shuffled', 'signs of elements drawn'):
     assert row_of(table, name)['rms_change'] < 1e-5

@@ -1,4 +1,4 @@
-"""The network: two ways to convolve agree, and the stated invariances hold."""
+"""The network: all ways to convolve agree, and the stated invariances hold."""
 
 import dataclasses
 
@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from scipy.signal import correlate2d
 
-from hearjax.model import SYMMETRIES, ModelSettings, build_model, central_window, convolve_lax, convolve_patches
+from hearjax.model import (
+  LOWERINGS,
+  SYMMETRIES,
+  ModelSettings,
+  build_model,
+  central_window,
+  choose_lowering,
+  convolve_patches,
+)
 
 SMALL = ModelSettings(widths=(4, 6), kernels=(5, 3), strides=(2, 2), crop_px=0, centre_mm=0.0, log_pool=0.0)
 
@@ -22,18 +30,24 @@ def random_field(*shape, seed=0):
   return 100 * np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-@pytest.mark.parametrize(('side', 'stride', 'size'), [(5, 2, 16), (3, 1, 9), (3, 2, 15), (1, 2, 8), (4, 3, 17)])
-def test_patches_and_lax_agree_in_value_and_gradient(side, stride, size):
+@pytest.mark.parametrize('name', [name for name in LOWERINGS if name != 'lax'])
+@pytest.mark.parametrize(
+  ('side', 'stride', 'size'), [(5, 2, 16), (3, 1, 9), (3, 2, 15), (1, 2, 8), (4, 3, 17), (2, 3, 10)]
+)
+def test_lowerings_agree_in_value_and_gradient(name, side, stride, size):
   maps = random_field(2, size, size + 1, 3) / 100
   kernel = random_field(side, side, 3, 4, seed=1) / 100
-  np.testing.assert_allclose(
-    convolve_patches(maps, kernel, stride), convolve_lax(maps, kernel, stride), rtol=1e-5, atol=1e-5
-  )
-  gradients = [
-    jax.grad(lambda k, f=f: (f(maps, k, stride) ** 2).sum() / maps.size)(kernel)
-    for f in (convolve_patches, convolve_lax)
-  ]
-  np.testing.assert_allclose(*gradients, rtol=1e-4, atol=1e-5)
+
+  def value_and_gradients(convolve):
+    def loss(maps, kernel):
+      result = convolve(maps, kernel, stride)
+      return (result**2).mean(), result
+
+    (_, result), gradients = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(maps, kernel)
+    return result, *gradients
+
+  for ours, theirs in zip(*map(value_and_gradients, (LOWERINGS[name], LOWERINGS['lax'])), strict=True):
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 def test_convolution_is_that_of_scipy():
@@ -42,10 +56,30 @@ def test_convolution_is_that_of_scipy():
   np.testing.assert_allclose(ours, correlate2d(image, kernel, mode='same'), rtol=1e-5, atol=1e-5)
 
 
-def test_both_lowerings_share_parameters_and_logits():
+@pytest.mark.parametrize('name', LOWERINGS)
+def test_lowerings_share_parameters_and_logits(name):
   field = random_field(3, 32, 32)
-  patches, lax = (logits(dataclasses.replace(SMALL, lowering=name), field) for name in ('patches', 'lax'))
-  np.testing.assert_allclose(patches, lax, rtol=1e-5, atol=1e-5)
+  ours, automatic = (logits(dataclasses.replace(SMALL, lowering=lowering), field) for lowering in (name, 'auto'))
+  np.testing.assert_allclose(ours, automatic, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(('backend', 'of_stride_2'), [('cpu', 'patches'), ('gpu', 'lax')])
+def test_the_automatic_lowering_is_the_documented_one(monkeypatch, backend, of_stride_2):
+  monkeypatch.setattr(jax, 'default_backend', lambda: backend)
+  assert (choose_lowering(1), choose_lowering(2)) == ('lax', of_stride_2)
+
+
+def test_bfloat16_is_coarser_and_leaves_parameters_and_logit_in_float32():
+  field = random_field(8, 32, 32)
+  fine, coarse = (build_model(dataclasses.replace(SMALL, precision=name), 1.39) for name in ('float32', 'bfloat16'))
+  params = fine.init(jax.random.key(0), field)
+  assert {leaf.dtype for leaf in jax.tree.leaves(coarse.init(jax.random.key(0), field))} == {np.dtype('float32')}
+  exact, rounded = fine.apply(params, field), coarse.apply(params, field)
+  assert rounded.dtype == np.float32
+  assert coarse.apply(params, field, method='activations')[-1].dtype == jax.numpy.bfloat16
+  # Eight bits of mantissa, in sums over some hundred products.
+  np.testing.assert_allclose(rounded, exact, atol=0.03 * float(np.abs(exact).max()))
+  assert np.abs(rounded - exact).max() > 0
 
 
 def test_default_network_has_the_stated_size():
@@ -155,6 +189,8 @@ def with_weight(params, unit):
     ({'scale_gauss': float('nan')}, 'must be positive'),
     ({'symmetries': ('hale',)}, 'Unknown symmetries'),
     ({'lowering': 'fft'}, 'Unknown lowering'),
+    ({'precision': 'float64'}, 'Unknown precision'),
+    ({'symmetries': ('transpose', 'mirror_latitude')}, 'turns one mirror into the other'),
   ],
 )
 def test_settings_that_make_no_network(change, message):

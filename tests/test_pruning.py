@@ -2,10 +2,7 @@
 
 import dataclasses
 import json
-import pathlib
 import shutil
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -27,10 +24,8 @@ from hearjax.interpret.ablation import (
 from hearjax.interpret.pruning import Part
 from hearjax.model import ModelSettings, build_model, full_masks
 from hearjax.skill import best_threshold, tss_at
-from hearjax.survey.archive import write_survey
-from tests.conftest import make_survey
+from tests.scripts import as_user, fail, succeed
 
-ROOT = pathlib.Path(__file__).parents[1]
 SMALL = ModelSettings(widths=(3, 5, 4), kernels=(5, 3, 3), strides=(2, 2, 1), crop_px=16, symmetries=('polarity',))
 CHUNK = 4  # One size in most tests, so that the sweep compiles once.
 # Filter 1 of the first layer and 2 of the second carry everything in `hand_made`.
@@ -231,40 +226,17 @@ def test_stopping_rule(tss, error, step):
 # --- The script -------------------------------------------------------------------------------------------------
 
 
-def run_script(name, *arguments):
-  command = [sys.executable, '-m', f'experiments.{name}', *map(str, arguments)]
-  return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-def refused(workdir):
-  result = run_script('prune', f'--workdir={workdir}')
-  assert result.returncode == 1 and 'Traceback' not in result.stderr
-  return result.stderr.partition('error: ')[2]
-
-
-@pytest.fixture(scope='module')
-def finished(tmp_path_factory):
-  root = tmp_path_factory.mktemp('pruning')
-  write_survey(root / 'survey', make_survey(pairs=10, size=24))
-  options = ['--folds=2', '--epochs=3', '--batch_size=16', '--widths=3,4', '--kernels=3,3', '--strides=2,2']
-  result = run_script('train', f'--survey={root}/survey', f'--workdir={root}/work', *options)
-  assert result.returncode == 0, result.stderr
-  return root / 'work'
-
-
 @pytest.mark.slow
 def test_the_script_writes_what_the_design_names(finished):
-  result = run_script('prune', f'--workdir={finished}', '--resamples=50')
-  assert result.returncode == 0, result.stderr
-  assert 'fold00_seed0' in result.stdout
+  assert 'fold00_seed0' in succeed('prune', f'--workdir={finished}', '--resamples=50', run=as_user)
   directory = finished / 'pruning'
   tables = {
     name: Table.read(directory / f'{name}.ecsv', format='ascii.ecsv')
     for name in ('filters', 'path', 'stability', 'compacted')
   }
-  assert len(tables['filters']) == 2 * 7 and len(tables['path']) == 2 * 3 * 6
+  assert len(tables['filters']) == 2 * 12 and len(tables['path']) == 2 * 3 * 11
   for table in tables.values():
-    assert table.meta['survey_source'] == 'test' and len(table.meta['survey_checksum']) == 64
+    assert table.meta['survey_source'] == 'simulated' and len(table.meta['survey_checksum']) == 64
   assert np.all(tables['compacted']['largest_difference'] < 1e-5)
   path = tables['path']
   assert np.all(path['test_tss_low'] <= path['test_tss_high'])
@@ -275,7 +247,7 @@ def test_the_script_writes_what_the_design_names(finished):
   model, params = compaction.load_compacted(directory / 'compacted' / 'fold01_seed0')
   assert sum(model.settings.widths) == chosen['n_filters'][1]
   assert np.isfinite(model.apply(params, random_field(2))).all()
-  assert 'there already' in refused(finished)
+  assert 'there already' in fail('prune', f'--workdir={finished}')
 
 
 def test_one_class_only(finished):
@@ -294,7 +266,7 @@ def changed_copy(finished, tmp_path, change):
 
 def test_no_checkpoints(finished, tmp_path):
   copy = changed_copy(finished, tmp_path, lambda copy: shutil.rmtree(copy / 'checkpoints'))
-  assert 'There is no checkpoint in' in refused(copy)
+  assert 'There is no checkpoint in' in fail('prune', f'--workdir={copy}')
 
 
 def test_a_network_without_convolutions(finished, tmp_path):

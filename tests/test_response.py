@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hearjax import fields
 from hearjax.cross_validation import FoldRows
 from hearjax.ensemble import Ensemble
 from hearjax.finished_run import FinishedRun
@@ -20,11 +19,14 @@ SCALE_MM = 1.39
 ONE_LAYER = ModelSettings(widths=(2,), kernels=(1,), strides=(1,), crop_px=32, centre_mm=0.0, log_pool=0.0)
 
 
-def make_run(settings, params, members=1, size=32, survey=None):
+WIDE = {'peak_gauss': [1.0, 1e5], 'unsigned_flux_mx': [1e17, 1e23]}  # A training range that holds everything.
+
+
+def make_run(settings, params, members=1, size=32, survey=None, **domain):
   """Returns a run of equal members whose test fold is the whole survey."""
   survey = make_survey(pairs=4, size=size) if survey is None else survey
   model = build_model(settings, SCALE_MM)
-  domain = {'peak_gauss': [50.0, 400.0], 'unsigned_flux_mx': [5e19, 5e20], 'size': size, 'pixel_scale_mm': SCALE_MM}
+  domain = {'peak_gauss': [50.0, 400.0], 'unsigned_flux_mx': [5e19, 5e20], 'size': size} | domain
   params = jax.tree.map(lambda leaf: jnp.stack([jnp.asarray(leaf, jnp.float32)] * members), params)
   names = tuple(f'fold00_seed{number}' for number in range(members))
   rows = np.arange(len(survey))
@@ -52,7 +54,7 @@ def meter():
 
 
 def test_a_flux_meter_is_flat_at_fixed_flux_and_its_logit_is_the_flux(meter):
-  for family in ('bipole', 'random'):
+  for family in ('spot', 'random'):
     _, plane = respond(meter, Sweep(families=(family,), **MILD))
     assert (plane.fixed, plane.background) == ('flux', 'none')
     expected = plane.strength / (32 * 32 * SCALE_MM**2 * 1e16) / 100  # Mean |B| in units of 100 G.
@@ -73,21 +75,23 @@ def test_at_fixed_peak_the_flux_of_a_spot_grows_with_its_area(meter):
 
 
 def test_a_clipping_network_prefers_large_fields_at_fixed_flux():
-  run = make_run(dataclasses.replace(ONE_LAYER, limit_gauss=100.0), flux_meter())
-  _, plane = respond(run, Sweep(families=('bipole',), fluxes_mx=(1e20, 1e21), **SMALL))
+  run = make_run(dataclasses.replace(ONE_LAYER, limit_gauss=100.0), flux_meter(), **WIDE)
+  _, plane = respond(run, Sweep(families=('spot',), fluxes_mx=(1e20, 1e21), **SMALL))
   (row,) = [row for row in response.maximum_table([plane]) if row['within'] == 'plane']
   assert row['scale_mm'] > 0.9 * plane.scale_mm[-1] and row['scale_at_edge'] == 1
-  assert not response.small_and_intense([plane])['found'][0]
+  found = response.small_and_intense([plane])[0]
+  assert found['determined'] and not found['found'] and (found['small'], found['intense']) == (0, 1)
 
 
 def test_small_and_intense_is_found_where_the_network_squares_the_field():
   # relu(|B| - 50 G): what is weak gives nothing, so that at fixed flux a small field gives most.
   params = flux_meter()
   params['params']['convolution_0']['bias'] = np.full(2, -0.5)
-  run = make_run(ONE_LAYER, params, members=2)
+  run = make_run(ONE_LAYER, params, members=2, **WIDE)
   sweep = Sweep(families=('bipole', 'spot'), fluxes_mx=(5e18, 2e20), **SMALL)
   found = response.small_and_intense(list(respond(run, sweep)))
   assert list(found['family']) == ['bipole', 'spot'] and found['found'].all() and list(found['both']) == [2, 2]
+  assert found['determined'].all() and list(found['inside']) == list(found['points']) == [18, 18]
 
 
 def test_a_network_with_a_scale_of_its_own_is_found_out():
@@ -110,9 +114,11 @@ def test_a_network_with_a_scale_of_its_own_is_found_out():
 
 
 def test_derivatives_are_those_of_the_output():
-  settings = ModelSettings(widths=(4, 4), kernels=(3, 3), strides=(2, 1), crop_px=32)
+  settings = ModelSettings(widths=(4, 4), kernels=(3, 3), strides=(2, 1), crop_px=32, lowering='lax')
   model = build_model(settings, SCALE_MM)
-  run = make_run(settings, model.init(jax.random.key(3), jnp.zeros((1, 32, 32))))
+  shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32)))
+  rng = np.random.default_rng(3)
+  run = make_run(settings, jax.tree.map(lambda leaf: rng.normal(0, 0.5, leaf.shape), shapes))
   base = {'families': ('bipole',), 'n_scales': 2, 'n_strengths': 2, 'samples': 3, 'backgrounds': ('quiet',)}
   fixed = {'scales_mm': (6.0, 9.0), 'peaks_gauss': (100.0, 300.0), 'fluxes_mx': (1e20, 2e20), 'width_mm': 2.0}
   centre = list(respond(run, Sweep(**base, **fixed)))
@@ -127,17 +133,16 @@ def test_derivatives_are_those_of_the_output():
 
 
 def test_scores_do_not_depend_on_the_chunk(meter):
-  family, grid = 'bipole', probing.visible_grid(meter)
-  _, _, probes = response._plan(family, grid, meter.ensemble.domain, Sweep(**SMALL), 0)
+  _, _, probes = response._plan(meter, 'bipole', Sweep(**SMALL), 0)
   member = next(meter.members())
   behind = np.random.default_rng(0).normal(size=(4, 32, 32)).astype(np.float32)
-  arguments = (meter.ensemble.model, member.params, family, grid, probes, behind)
-  one, many = probing.score_probes(*arguments, chunk=7), probing.score_probes(*arguments, chunk=10_000)
-  np.testing.assert_allclose(one, many, rtol=1e-5)
-  # One by one, and by the network's own front door.
-  made = np.asarray(probing.create_fields(family, grid, probes)) + behind[probes.background]
-  np.testing.assert_allclose(meter.ensemble.model.apply(member.params, made), many, rtol=1e-4)
-  np.testing.assert_allclose(probing.measure_probes(*arguments)[0], many, rtol=1e-5)
+  arguments = (meter.ensemble.model, member.params, probes, behind)
+  scored = probing.score_probes(*arguments, chunk=7)
+  np.testing.assert_allclose(probing.measure_probes(*arguments)[0], scored, rtol=1e-5)
+  # By the network's own front door.
+  made = np.asarray(jax.jit(probing.create_fields)(probes)) + behind[probes.background]
+  logits = jax.jit(meter.ensemble.model.apply)(member.params, made)
+  np.testing.assert_allclose(logits, scored, rtol=1e-4)
 
 
 def test_one_compilation_for_all_members_backgrounds_and_strengths():
@@ -149,20 +154,20 @@ def test_one_compilation_for_all_members_backgrounds_and_strengths():
 
 
 def test_quiet_backgrounds_are_control_regions_or_what_is_given(meter):
-  member, sweep = next(meter.members()), Sweep(samples=40)
-  drawn = response.draw_backgrounds(meter, member, 'quiet', sweep, 0)
+  member = next(meter.members())
+  drawn = probing.draw_backgrounds(meter, member, 'quiet', 40, 0.6, 0)
   controls = meter.survey.field[np.asarray(meter.survey.label) == 0]
   assert all((patch == controls).all(axis=(1, 2)).any() for patch in drawn)
-  given = response.draw_backgrounds(meter, member, 'quiet', sweep, 0, quiet=np.full((2, 32, 32), 3.0))
+  given = probing.draw_backgrounds(meter, member, 'quiet', 40, 0.6, 0, quiet=np.full((2, 32, 32), 3.0))
   np.testing.assert_array_equal(given, 3.0)
-  noise = response.draw_backgrounds(meter, member, 'noise', sweep, 0)
-  np.testing.assert_allclose(noise.std(), response.NOISE_GAUSS, rtol=0.05)
+  noise = probing.draw_backgrounds(meter, member, 'noise', 40, 0.6, 0)
+  np.testing.assert_allclose(noise.std(), 0.6, rtol=0.05)
 
 
 def test_missing_pixels_of_a_background_stay_missing(meter):
   quiet = np.zeros((1, 32, 32), np.float32)
   quiet[:, :, :16] = np.nan  # Half of the field is not seen.
-  sweep = Sweep(families=('random',), place_mm=0.0, **(MILD | {'backgrounds': ('quiet',), 'samples': 16}))
+  sweep = Sweep(families=('random',), place_mm=0.0, **(MILD | {'backgrounds': ('quiet',)}))
   _, plane = respond(meter, sweep, quiet=quiet)
   whole = plane.strength / (32 * 32 * SCALE_MM**2 * 1e16) / 100
   np.testing.assert_allclose(plane.logit[0, 0], whole / 2, rtol=0.1)
@@ -197,6 +202,28 @@ def test_maximum_within_the_training_range():
   np.testing.assert_allclose((whole['scale_mm'], whole['scale_at_edge'], whole['strength_at_edge']), (24, 2, 2))
   np.testing.assert_allclose((training['scale_mm'], training['change']), (6, 4))
   assert training['strength_at_edge'] == 2  # A single strength was searched.
+  assert (whole['inside'], training['inside']) == (0, 2)
+
+
+def test_small_and_intense_looks_within_the_training_range_alone():
+  # Within it, 3 and 6 Mm at the two weaker fluxes and 12 Mm besides: there small and intense fields give most.
+  inside = np.array([[1, 1, 0], [1, 1, 0], [1, 1, 0], [0, 0, 0]], bool)
+  change = np.array([[3.0, 4.0, -9.0], [2.0, 3.0, -9.0], [1.0, 2.0, -9.0], [9.0, 9.0, 9.0]])
+  plane = hand_plane(np.stack([change, change, -change]), inside)
+  (row,) = response.small_and_intense([plane])
+  assert (row['points'], row['inside']) == (12, 6) and row['determined'] and row['found']
+  assert (row['small'], row['intense'], row['both'], row['members']) == (2, 2, 2, 3)
+  # On the whole plane it is the other way round.
+  assert not response.small_and_intense([hand_plane(plane.change)])['found'][0]
+
+
+@pytest.mark.parametrize('left', [np.s_[:, :1], np.s_[:2, :], np.s_[:0]])  # One flux, two scales, nothing.
+def test_a_finding_is_not_determined_where_too_little_is_inside(left):
+  inside = np.zeros((4, 3), bool)
+  inside[left] = True
+  change = np.array([[3.0, 4.0, 5.0], [2.0, 3.0, 4.0], [1.0, 2.0, 3.0], [0.0, 1.0, 2.0]])[None]
+  (row,) = response.small_and_intense([hand_plane(change, inside)])
+  assert row['inside'] == inside.sum() and not row['determined'] and not row['found']
 
 
 def test_response_table_has_a_row_for_each_point():
@@ -246,8 +273,3 @@ def test_a_survey_without_control_regions_is_told():
   run = make_run(ONE_LAYER, flux_meter(), survey=survey.select(np.asarray(survey.label) == 1))
   with pytest.raises(ValueError, match=r'holds no control region .label 0.*use a survey with both classes'):
     list(respond(run, Sweep(**(SMALL | {'backgrounds': ('quiet',)}))))
-
-
-def test_check_positive_names_the_value():
-  with pytest.raises(ValueError, match='The strength of a synthetic field must be positive, got -2'):
-    fields.check_positive('The strength', np.array([1.0, -2.0]))

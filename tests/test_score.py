@@ -1,10 +1,8 @@
 """Patch tables, the training domain, and the script that scores real files with a stand-in network."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
+import types
 
 import numpy as np
 import pytest
@@ -14,9 +12,11 @@ from matplotlib.collections import LineCollection
 from matplotlib.contour import QuadContourSet
 from scipy.special import expit
 
+from hearjax import ensemble
 from hearjax.report.score_plots import plot_scores
 from hearjax.scoring import COLUMNS, outside_domain, score_patches, training_domain
 from hearjax.survey import hmi
+from tests.scripts import in_process
 
 DATA = pathlib.Path(__file__).parent / 'data'
 SHARP = DATA / 'hmi.sharp_cea_720s.377.20110215_020000_TAI.magnetogram.fits'
@@ -184,36 +184,15 @@ def test_many_patches_become_a_mosaic_that_is_hatched_outside(path):
 
 # --- Script -----------------------------------------------------------------------------------------------------
 
-# All runs share one process, because most of the time of a run is the import of its libraries.
-RUNNER = f"""
-import contextlib, io, json, sys, types
-import numpy as np
-from absl import flags
-from hearjax import ensemble
-ensemble.load = lambda workdir: types.SimpleNamespace(domain={DOMAIN!r})
-ensemble.logits = lambda members, field: np.log10(np.nanmean(np.abs(field), axis=(1, 2))) - np.array([[1.0], [0.5]])
-from experiments import cli, score
-results = {{}}
-for name, arguments in json.loads(sys.argv[1]).items():
-  for flag in flags.FLAGS:
-    flags.FLAGS[flag].unparse()
-  sys.argv = ['score', '--workdir=none', *arguments]
-  with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
-    try:
-      cli.run(score.main)
-    except SystemExit as exit:
-      code = exit.code
-  results[name] = (code, out.getvalue(), err.getvalue())
-print(json.dumps(results))
-"""
+
+def stand_in_logits(members, field):
+  """Returns the logits of two members that only look at the mean |B|."""
+  return np.log10(np.nanmean(np.abs(field), axis=(1, 2))) - np.array([[1.0], [0.5]])
 
 
 @pytest.fixture(scope='module')
 def runs(tmp_path_factory) -> dict[str, tuple]:
-  """Runs the script with a network that only looks at the mean |B|; returns exit code, stdout and stderr by name.
-
-  The code of `sys.exit('sentence')` is the sentence: Python prints it and exits with 1.
-  """
+  """Runs the script with `stand_in_logits`; returns exit status, stdout and stderr by name."""
   root = tmp_path_factory.mktemp('runs')
   many = [f'--fits={DATA}/hmi.sharp_cea_720s.1*.fits', f'--fits={CONTINUUM}', f'--fits={CUTOUT}', f'--out={root}/many']
   (root / 'one').mkdir()
@@ -229,22 +208,20 @@ def runs(tmp_path_factory) -> dict[str, tuple]:
     'fine': [f'--fits={SHARP}', '--step_mm=0.1', f'--out={root}/mistake'],
     'twins': [f'--fits={SHARP}', f'--fits={DATA}/../data/{SHARP.name}', f'--out={root}/mistake'],
   }
-  done = subprocess.run(
-    [sys.executable, '-c', RUNNER, json.dumps(asked)],
-    cwd=DATA.parents[1],
-    env=os.environ | {'JAX_PLATFORMS': 'cpu'},
-    capture_output=True,
-    text=True,
-    check=False,
-  )
-  assert done.returncode == 0, done.stderr
-  return {'root': root} | json.loads(done.stdout.splitlines()[-1])
+  results = {'root': root}
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(ensemble, 'load', lambda workdir: types.SimpleNamespace(domain=DOMAIN))
+    patch.setattr(ensemble, 'logits', stand_in_logits)
+    for name, arguments in asked.items():
+      done = in_process('score', '--workdir=none', *arguments)
+      results[name] = (done.returncode, done.stdout, done.stderr)
+  return results
 
 
 def test_script_scores_many_files_and_survives_a_bad_one(runs):
-  code, out, err = runs['many']
-  assert code == 'error: 1 of 6 files could not be scored.'
-  assert err.count('error:') == 1 and "resampled_hmi.fits has BUNIT 'DN/s'" in err
+  status, out, err = runs['many']
+  assert status == 1 and err.endswith('error: 1 of 6 files could not be scored.\n')
+  assert err.count('error:') == 2 and "resampled_hmi.fits has BUNIT 'DN/s'" in err
   table = Table.read(runs['root'] / 'many' / 'scores.ecsv')
   assert tuple(table.colnames) == COLUMNS
   assert len(set(table['file'])) == 5
@@ -268,10 +245,10 @@ def test_script_scores_many_files_and_survives_a_bad_one(runs):
 
 
 def test_script_overwrites_only_when_told(runs):
-  code, _, _ = runs['again']
-  assert 'is there already; replace it with --overwrite' in code
-  code, out, err = runs['one']
-  assert not code and not err
+  status, _, err = runs['again']
+  assert status == 1 and 'is there already; replace it with --overwrite' in err
+  status, out, err = runs['one']
+  assert status == 0 and not err
   assert 'unsigned_flux' in out, 'a short table is printed'
   table = Table.read(runs['root'] / 'one' / 'scores.ecsv')
   assert (len(table), table['longitude'][0], table['latitude'][0]) == (1, 34.9, -20.5)
@@ -289,7 +266,7 @@ def test_script_overwrites_only_when_told(runs):
   ],
 )
 def test_script_tells_a_mistake_in_one_sentence(runs, name, sentence):
-  code, _, err = runs[name]
-  assert sentence in f'{code} {err}' and 'Traceback' not in err
-  assert code.startswith('error: ')
+  status, _, err = runs[name]
+  assert status == 1 and sentence in err and 'Traceback' not in err
+  assert err.splitlines()[-1].startswith('error: ')
   assert not (runs['root'] / 'mistake').exists()

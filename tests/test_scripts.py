@@ -1,17 +1,17 @@
-"""Every script of the main job, run as a user runs it, on a survey small enough for a test."""
+"""Every script of the main job, on a survey small enough for a test; once at least as a user runs it."""
 
-import pathlib
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 from astropy.table import Table
 
-ROOT = pathlib.Path(__file__).parents[1]
+from tests.conftest import QUICK
+from tests.scripts import ROOT, as_user, command, fail, succeed
+
 # The scripts of interpretation, and what each writes last.
 INTERPRETATION = {
   'prune': 'pruning/filters.ecsv',
@@ -19,44 +19,6 @@ INTERPRETATION = {
   'attribute': 'attribution/maximisation.ecsv',
 }
 SHARP = ROOT / 'tests' / 'data' / 'hmi.sharp_cea_720s.13561.20250727_150000_TAI.magnetogram.fits'
-TINY = ['--folds=2', '--epochs=3', '--batch_size=16', '--widths=4,8', '--kernels=3,3', '--strides=2,2']
-
-
-def command(name, *arguments):
-  return [sys.executable, '-m', f'experiments.{name}', *map(str, arguments)]
-
-
-def run(name, *arguments):
-  return subprocess.run(command(name, *arguments), cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-def succeed(name, *arguments):
-  result = run(name, *arguments)
-  assert result.returncode == 0, result.stderr
-  return result.stdout
-
-
-def fail(name, *arguments):
-  """Runs a script that must end with one clear sentence."""
-  result = run(name, *arguments)
-  assert result.returncode == 1
-  assert 'Traceback' not in result.stderr
-  assert 'error: ' in result.stderr
-  return result.stderr.partition('error: ')[2].splitlines()[0]
-
-
-@pytest.fixture(scope='module')
-def survey(tmp_path_factory):
-  path = tmp_path_factory.mktemp('scripts') / 'survey'
-  succeed('simulate_survey', f'--out={path}', '--pairs=12', '--size=32', '--intervals=-3,-1', '--seed=5')
-  return path
-
-
-@pytest.fixture(scope='module')
-def finished(survey):
-  workdir = survey.parent / 'work'
-  succeed('train', f'--survey={survey}', f'--workdir={workdir}', *TINY)
-  return workdir
 
 
 def predictions(workdir):
@@ -64,8 +26,8 @@ def predictions(workdir):
 
 
 @pytest.mark.slow
-def test_the_chain_ends_in_skill_for_every_model(survey, finished):
-  succeed('baseline', f'--survey={survey}', f'--workdir={finished}', '--models=da_flux,da_linear')
+def test_the_chain_ends_in_skill_for_every_model(quick_survey, finished):
+  succeed('baseline', f'--survey={quick_survey}', f'--workdir={finished}', '--models=da_flux,da_linear')
   printed = succeed('verify', f'--workdir={finished}', '--resamples=50')
   assert 'da_linear' in printed
   skill = Table.read(finished / 'skill.ecsv', format='ascii.ecsv')
@@ -77,9 +39,9 @@ def test_the_chain_ends_in_skill_for_every_model(survey, finished):
 
 
 @pytest.mark.slow
-def test_a_run_killed_in_the_middle_of_a_fold_resumes_to_the_same_predictions(survey, finished):
-  workdir = survey.parent / 'killed'
-  arguments = [f'--survey={survey}', f'--workdir={workdir}', *TINY, '--checkpoint_every=1']
+def test_a_run_killed_in_the_middle_of_a_fold_resumes_to_the_same_predictions(quick_survey, finished, tmp_path):
+  workdir = tmp_path / 'killed'
+  arguments = [f'--survey={quick_survey}', f'--workdir={workdir}', *QUICK, '--checkpoint_every=1']
   process = subprocess.Popen(
     command('train', *arguments), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
   )
@@ -90,19 +52,19 @@ def test_a_run_killed_in_the_middle_of_a_fold_resumes_to_the_same_predictions(su
   process.send_signal(signal.SIGKILL)
   process.wait()
   assert not (workdir / 'predictions').exists()
-  succeed('train', *arguments)
+  succeed('train', *arguments, run=as_user)
   # The run in one piece kept other checkpoints, which changes nothing.
   killed, whole = predictions(workdir), predictions(finished)
   for column in killed.colnames:
     np.testing.assert_array_equal(killed[column], whole[column])
 
 
-def test_a_finished_run_is_not_trained_over(survey, finished):
-  assert 'finished run' in fail('train', f'--survey={survey}', f'--workdir={finished}', *TINY)
+def test_a_finished_run_is_not_trained_over(quick_survey, finished):
+  assert 'finished run' in fail('train', f'--survey={quick_survey}', f'--workdir={finished}', *QUICK)
 
 
-def test_more_folds_than_pairs(survey, tmp_path):
-  sentence = fail('train', f'--survey={survey}', f'--workdir={tmp_path}/w', '--folds=20')
+def test_more_folds_than_pairs(quick_survey, tmp_path):
+  sentence = fail('train', f'--survey={quick_survey}', f'--workdir={tmp_path}/w', '--folds=20')
   assert '20 folds were asked for, but the survey has only 12 pairs' in sentence
 
 
@@ -110,7 +72,7 @@ def test_a_survey_that_is_not_there(tmp_path):
   assert 'is not a survey archive' in fail('train', f'--survey={tmp_path}', f'--workdir={tmp_path}/w')
 
 
-def test_a_checkpoint_of_another_model(survey, finished, tmp_path):
+def test_a_checkpoint_of_another_model(quick_survey, finished, tmp_path):
   copy = tmp_path / 'copy'
   shutil.copytree(finished, copy)
   config = (copy / 'config.json').read_text()
@@ -127,31 +89,33 @@ def test_a_damaged_checkpoint(finished, tmp_path):
   for part in copy.glob('checkpoints/fold00_seed0/*/params/**/*'):
     if part.is_file():
       part.write_bytes(part.read_bytes()[:20])
-  sentence = fail('score', f'--workdir={copy}', f'--fits={SHARP}', f'--out={tmp_path}/scores')
+  sentence = fail('score', f'--workdir={copy}', f'--fits={SHARP}', f'--out={tmp_path}/scores', run=as_user)
   assert 'is damaged or of another model' in sentence
 
 
-def test_a_mistake_can_be_corrected_in_the_same_directory(survey, tmp_path):
-  fail('train', f'--survey={survey}', f'--workdir={tmp_path}/w', '--folds=20')
-  fail('train', f'--survey={survey}', f'--workdir={tmp_path}/w', '--folds=2', '--train_intervals=1')
+def test_a_mistake_can_be_corrected_in_the_same_directory(quick_survey, tmp_path):
+  fail('train', f'--survey={quick_survey}', f'--workdir={tmp_path}/w', '--folds=20')
+  fail('train', f'--survey={quick_survey}', f'--workdir={tmp_path}/w', '--folds=2', '--train_intervals=1')
   assert not (tmp_path / 'w').exists()
 
 
-def test_widths_that_are_no_numbers(survey, tmp_path):
-  assert '--widths are whole numbers' in fail('train', f'--survey={survey}', f'--workdir={tmp_path}/w', '--widths=a,b')
+def test_widths_that_are_no_numbers(quick_survey, tmp_path):
+  assert '--widths are whole numbers' in fail(
+    'train', f'--survey={quick_survey}', f'--workdir={tmp_path}/w', '--widths=a,b'
+  )
 
 
 @pytest.mark.slow
-def test_reproduce_goes_on_where_it_stopped_and_refuses_another_run(survey, finished, tmp_path):
+def test_reproduce_goes_on_where_it_stopped_and_refuses_another_run(quick_survey, finished, tmp_path):
   workdir = tmp_path / 'work'
-  arguments = ['--quick', f'--survey={survey}', f'--workdir={workdir}', '--resamples=20']
+  arguments = ['--quick', f'--survey={quick_survey}', f'--workdir={workdir}', '--resamples=20']
   shutil.copytree(finished, workdir)  # As if the training had been done by reproduce.
   shutil.rmtree(workdir / 'figures', ignore_errors=True)
   (workdir / 'splits.json').unlink()
   for product in INTERPRETATION.values():  # And the interpretation, whose scripts have tests of their own.
     (workdir / product).parent.mkdir(exist_ok=True)
     (workdir / product).touch()
-  printed = succeed('reproduce', *arguments)
+  printed = succeed('reproduce', *arguments, run=as_user)
   assert not any(f'experiments.{name}' in printed for name in ('train', *INTERPRETATION))
   assert 'was trained on 2 folds, but its splits.json holds 5' in fail('prune', f'--workdir={workdir}', '--overwrite')
   assert 'True Skill Statistic' in printed
@@ -162,12 +126,12 @@ def test_reproduce_goes_on_where_it_stopped_and_refuses_another_run(survey, fini
 def test_a_study_of_other_settings_is_not_gone_on_with(tmp_path):
   out = tmp_path / 'study.ecsv'
   Table({'variant': ['default'], 'survey_seed': [101]}, meta={'pairs': 7}).write(out, format='ascii.ecsv')
-  assert 'is of a study with other settings' in fail('study', f'--out={out}')
+  assert 'is of a study with other settings' in fail('study', f'--out={out}', run=as_user)
 
 
 @pytest.mark.slow
 def test_benchmark_runs_at_a_small_size(tmp_path):
-  printed = succeed('benchmark', '--small', '--repeats=1', f'--out={tmp_path}')
+  printed = succeed('benchmark', '--small', '--repeats=1', f'--out={tmp_path}', run=as_user)
   assert 'every filter dropped alone' in printed
   table = Table.read(tmp_path / 'benchmark.ecsv', format='ascii.ecsv')
   assert table.meta['small'] and np.all(table['seconds'] > 0)
@@ -178,7 +142,7 @@ def test_benchmark_runs_at_a_small_size(tmp_path):
 def test_respond_leaves_its_products_and_a_summary(finished):
   sweep = ('--family=bipole,random', '--n_scales=4', '--n_strengths=3', '--samples=2')
   injection = ('--trials=4', '--resamples=20', '--false_alarm_rate=0.2')
-  printed = succeed('respond', f'--workdir={finished}', *sweep, *injection)
+  printed = succeed('respond', f'--workdir={finished}', *sweep, *injection, run=as_user)
   for part in ('Largest output at fixed flux', 'Half of the injected', 'Pairing', 'Response', 'The networks read'):
     assert part in printed
   for name in ('response', 'maximum', 'findings', 'completeness', 'detection_limit', 'pairing', 'spectral'):

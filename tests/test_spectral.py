@@ -1,5 +1,6 @@
 """Spectral response: networks that read one scale by construction, and what all bands must leave alone."""
 
+import jax
 import numpy as np
 import pytest
 from astropy.table import Table
@@ -75,13 +76,22 @@ def test_flux_is_kept_within_the_visible_square_and_a_dead_map_stays():
   field = np.random.default_rng(0).normal(0, 10, (3, 20, 20)).astype(np.float32)
   field[1] = 0
   field[2, 8, 8] = np.nan
-  kept = spectral.keep_flux(transforms.band_pass(field, PIXEL_MM, 8.0, 1.0), field, 10)
+  kept = spectral.keep_flux(jax.jit(transforms.band_pass)(field, PIXEL_MM, 8.0, 1.0), field, 10)
 
   def flux(maps):
     return np.nansum(np.abs(maps[:, 5:15, 5:15]), axis=(1, 2))
 
   np.testing.assert_allclose(flux(np.asarray(kept)), flux(field), rtol=1e-5)
   assert np.all(np.asarray(kept)[1] == 0)
+
+
+def test_bands_share_one_compilation(noisy_survey):
+  field = noisy_survey.field[:2]
+  passed = spectral._filtered(field, PIXEL_MM, 8.0, 1.0, False, 48)
+  before = spectral._filtered._cache_size()
+  stopped = spectral._filtered(field, 2 * PIXEL_MM, 16.0, 1.5, True, 48)
+  assert spectral._filtered._cache_size() == before
+  assert np.all(np.isfinite(passed)) and np.all(np.isfinite(stopped))
 
 
 # --- The parts --------------------------------------------------------------------------------------------------

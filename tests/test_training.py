@@ -11,6 +11,7 @@ import pytest
 from hearjax import cross_validation, folds, training
 from hearjax.augmentation import Augmentation
 from hearjax.cross_validation import RunSettings
+from hearjax.feed import Resident
 from hearjax.model import ModelSettings, build_model
 from hearjax.training import TrainSettings
 from tests.conftest import make_survey
@@ -45,7 +46,8 @@ def test_a_step_lowers_the_loss_as_the_optimiser_alone_would():
   settings = TrainSettings(epochs=1, batch_size=4, average_decay=0.0, augmentation=NO_CHANGES)
   model = build_model(MODEL, 1.39)
   tx = optax.sgd(0.05)
-  state = training.create_state(model, tx, jax.random.key(0), 16)
+  states = training.create_states(model, tx, jax.random.key(0)[None], 16)
+  state = jax.tree.map(lambda leaf: leaf[0], states)
   rows = np.array([0, 3, 17, 30])
   field, label = jnp.asarray(survey.field), jnp.asarray(survey.label)
 
@@ -56,7 +58,9 @@ def test_a_step_lowers_the_loss_as_the_optimiser_alone_would():
 
   expected_loss, gradient = jax.value_and_grad(loss_of)(state.params)
   expected = jax.tree.map(lambda p, g: np.asarray(p - 0.05 * g), state.params, gradient)
-  state, loss = training.train_step(state, field, label, rows, jax.random.key(1), model=model, tx=tx, settings=settings)
+  state, loss = training.train_step(
+    state, field, rows, label[rows], jax.random.key(1), model=model, tx=tx, settings=settings
+  )
   assert float(loss) == pytest.approx(float(expected_loss), rel=1e-4)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), state.params, expected)
   jax.tree.map(np.testing.assert_array_equal, state.params, state.average)
@@ -108,7 +112,8 @@ def test_predictions_do_not_depend_on_the_batch_size():
   model = build_model(MODEL, 1.39)
   params = model.init(jax.random.key(0), survey.field[:1])
   rows = np.arange(13)
-  one, five, many = (training.predict(model, params, survey.field, rows, size) for size in (1, 5, 64))
+  feed = Resident(jnp.asarray(survey.field))
+  one, five, many = (training.predict(model, params, feed, rows, size) for size in (1, 5, 64))
   np.testing.assert_allclose(one, five, rtol=1e-4, atol=1e-5)
   np.testing.assert_allclose(one, many, rtol=1e-4, atol=1e-5)
 

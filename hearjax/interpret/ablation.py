@@ -7,14 +7,12 @@ through all layers, from the one next to the map on.
 import dataclasses
 import functools
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hearjax.chunks import map_chunks
 from hearjax.model import EmergenceNetwork, Masks, ModelSettings, full_masks
 from hearjax.training import Params
 
@@ -88,9 +86,10 @@ def sweep(
     chunk: Maps on the device at a time in each thread; one size for all calls compiles once.
   """
   masks = full_masks(model.settings) if masks is None else masks
-  parts = _map_chunks(lambda maps: _sweep(params, maps, masks, model=model), field, chunk)
-  joined = (np.concatenate(side, axis=-1) for side in zip(*parts, strict=True))
-  return Sweep(*(values[..., : len(field)] for values in joined))
+  swept = map_chunks(
+    lambda maps: _sweep(params, maps, masks, model=model), np.asarray(field), chunk, axis=-1, threads=THREADS
+  )
+  return Sweep(*swept)
 
 
 @functools.partial(jax.jit, static_argnames='model')
@@ -130,8 +129,9 @@ def masked_logits(
     kept: `[variant, filter]` bool.
   """
   masks = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(build_masks(model.settings, row) for row in kept))
-  parts = _map_chunks(lambda maps: _masked_logits(params, maps, masks, model=model), field, chunk)
-  return np.concatenate(parts, axis=1)[:, : len(field)]
+  return map_chunks(
+    lambda maps: _masked_logits(params, maps, masks, model=model), np.asarray(field), chunk, axis=1, threads=THREADS
+  )
 
 
 @functools.partial(jax.jit, static_argnames='model')
@@ -145,17 +145,3 @@ def _masked_logits(params: Params, field: jax.Array, masks: Masks, *, model: Eme
 def even_chunk(n: int, largest: int = CHUNK) -> int:
   """Returns the size of as few equal parts of `n` maps as have at most `largest`, so that little is filled up."""
   return -(-n // -(-n // largest))
-
-
-def _map_chunks(function: Callable[[np.ndarray], Any], field: np.ndarray, chunk: int) -> list[Any]:
-  """Returns what a function makes of `chunk` maps at a time, on the host.
-
-  The last part is filled up by repetition, so that there is one compilation.
-  """
-  field = np.asarray(field)
-
-  def take(start: int) -> Any:
-    return jax.device_get(function(field[np.arange(start, start + chunk) % len(field)]))
-
-  with ThreadPoolExecutor(THREADS) as pool:
-    return list(pool.map(take, range(0, len(field), chunk)))

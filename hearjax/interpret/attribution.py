@@ -19,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from hearjax.checks import check_positive
+from hearjax.chunks import map_chunks
 from hearjax.interpret.class_activation import grad_cam
 from hearjax.model import EmergenceNetwork
 from hearjax.training import Params
@@ -61,8 +63,7 @@ class AttributionSettings:
         f'{self.steps}, {self.max_steps}, {self.samples}, {self.stride_px}.'
       )
     for name in ('tolerance', 'noise_gauss', 'square_mm'):
-      if not 0 < getattr(self, name) < float('inf'):
-        raise ValueError(f'{name} must be a positive number, got {getattr(self, name)}.')
+      check_positive(name, getattr(self, name))
 
 
 # --- Gradients --------------------------------------------------------------------------------------------------
@@ -144,7 +145,7 @@ def complete_integrated_gradients(
   rows, steps = np.arange(len(field)), settings.steps
   while len(rows):
     method = functools.partial(integrated_gradients, logit_of, params, steps=steps)
-    attribution[rows] = in_chunks(method, field[rows])
+    attribution[rows] = map_chunks(method, field[rows], CHUNK)
     rows = rows[completeness_residual(attribution[rows], change[rows]) > settings.tolerance]
     if steps == settings.max_steps:
       break
@@ -287,7 +288,7 @@ def attribute(
     'hires_cam': lambda maps: grad_cam(model, params, maps, elementwise=True),
     'occlusion': lambda maps: occlusion(logit_of, params, maps, side_px, settings.stride_px),
   }[method]
-  return in_chunks(function, field)
+  return map_chunks(function, field, CHUNK)
 
 
 def check_methods(methods: list[str]) -> None:
@@ -309,17 +310,7 @@ def smooth(maps: np.ndarray, pixel_scale_mm: float, smooth_mm: float) -> np.ndar
 
 def logits(logit_of: LogitFunction, params: Params, field: np.ndarray) -> np.ndarray:
   """Returns `[n]` logit of `[n, y, x]` field [G]."""
-  return in_chunks(lambda maps: _logits(logit_of, params, maps), field, BLOCK * CHUNK)
-
-
-def in_chunks(function: Callable[[jax.Array], jax.Array], field: np.ndarray, chunk: int = CHUNK) -> np.ndarray:
-  """Calls a function on so many maps at a time and joins the results on the host; the last maps are filled up."""
-  parts = []
-  for start in range(0, len(field), chunk):
-    part = field[start : start + chunk]
-    filled = np.pad(part, ((0, chunk - len(part)), (0, 0), (0, 0)))
-    parts.append(np.asarray(function(filled))[: len(part)])
-  return np.concatenate(parts)
+  return map_chunks(functools.partial(_logits, logit_of, params), field, BLOCK * CHUNK)
 
 
 @functools.partial(jax.jit, static_argnames='logit_of')
@@ -332,5 +323,5 @@ def _where_there(field: jax.Array, attribution: jax.Array) -> jax.Array:
 
 
 def _blocks(items: np.ndarray) -> Iterator[np.ndarray]:
-  """Yields `BLOCK` of the items at a time."""
+  """Yields `BLOCK` of the items at a time; what comes of them is summed up, where `map_chunks` would join it."""
   return (items[start : start + BLOCK] for start in range(0, len(items), BLOCK))

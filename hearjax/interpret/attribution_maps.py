@@ -11,7 +11,6 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
-from hearjax import transforms
 from hearjax.files import write_whole
 from hearjax.finished_run import FinishedRun
 from hearjax.interpret.attribution import (
@@ -23,6 +22,7 @@ from hearjax.interpret.attribution import (
   contribution,
   logits,
 )
+from hearjax.interpret.probes import visible_patches
 from hearjax.survey.archive import postel_header
 from hearjax.survey.survey import Survey
 
@@ -77,7 +77,7 @@ def attribute_run(
   check_methods(list(methods))
   model = run.ensemble.model
   rows = np.arange(len(run.survey)) if rows is None else np.asarray(rows)
-  survey = visible(run.survey.select(rows), run.visible_px)
+  survey = run.survey.select(rows).replace(field=visible_patches(run, rows))
   n, seeds = len(rows), len(run.ensemble.names) // len(run.folds)
   fold, logit, baseline = np.full(n, -1), np.zeros(n), np.zeros(n)
   residual = np.zeros(n) if 'integrated_gradients' in methods else np.full(n, np.nan)
@@ -100,11 +100,6 @@ def attribute_run(
           missed = completeness_residual(attribution, of_member - of_zero)
           residual[of_fold] = np.maximum(residual[of_fold], missed)
   return AttributionMaps(survey, fold, logit, baseline, residual, maps)
-
-
-def visible(survey: Survey, size: int) -> Survey:
-  """Returns the survey on the host, its maps cut to the central `size` x `size` pixels."""
-  return survey.replace(field=np.asarray(transforms.crop(np.asarray(survey.field, np.float32), size)))
 
 
 # --- Files ------------------------------------------------------------------------------------------------------

@@ -12,12 +12,13 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from hearjax import fields
-from hearjax.fields import Grid, Shape
+from hearjax import features, fields
+from hearjax.checks import check_not_negative, check_range
+from hearjax.chunks import map_chunks
+from hearjax.fields import Grid
 from hearjax.finished_run import FinishedRun
 from hearjax.interpret import probes as probing
 from hearjax.interpret.probes import Probes
-from hearjax.interpret.response import check_range
 from hearjax.resampling import CONFIDENCE, confidence_interval, draw_counts
 
 FAMILY = 'point_bipole'
@@ -59,8 +60,7 @@ class Injection:
       )
     if not 0 < self.false_alarm_rate < 1:
       raise ValueError(f'The false-alarm rate must lie between 0 and 1, got {self.false_alarm_rate}.')
-    if not 0 <= self.place_mm < float('inf'):
-      raise ValueError(f'place_mm must be finite and not negative, got {self.place_mm}.')
+    check_not_negative('place_mm', self.place_mm)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +72,8 @@ class Recovery:
     separation_mm: `[separation]` distances of the poles [Mm].
     found: `[region, flux, separation]` detections in each control region.
     tried: `[region]` injections at each flux and separation.
+    peak_gauss: `[flux, separation]` mean peak |B| of the bipoles on the grid, without what they are set into [G].
+    training_peak_gauss: Largest peak of the training magnetograms (99th percentile) [G].
     false_alarms, controls: `[region]` untouched magnetograms above the threshold, and how many there are.
     threshold: `[member]` logit above which a member is said to detect.
   """
@@ -80,6 +82,8 @@ class Recovery:
   separation_mm: np.ndarray
   found: np.ndarray
   tried: np.ndarray
+  peak_gauss: np.ndarray
+  training_peak_gauss: float
   false_alarms: np.ndarray
   controls: np.ndarray
   threshold: np.ndarray
@@ -113,7 +117,7 @@ def inject(run: FinishedRun, settings: Injection, seed: int = 0, chunk: int = pr
   form = (len(fluxes), len(separations), settings.trials)
   found = np.zeros((len(run.survey.region_ids), *form[:2]), int)
   tried, false_alarms, controls = np.zeros((3, len(found)), int)
-  thresholds = []
+  thresholds, peaks = [], []
   for number, member in enumerate(run.members()):
     rows = probing.control_rows(run, member)
     patches = probing.visible_patches(run, rows)
@@ -122,16 +126,31 @@ def inject(run: FinishedRun, settings: Injection, seed: int = 0, chunk: int = pr
     rng = np.random.default_rng([seed, number])
     patch = rng.integers(len(rows), size=settings.trials)
     probes = _bipoles(rng, fluxes, separations, patch, settings, grid)
-    logit = probing.score_probes(model, member.params, FAMILY, grid, probes, patches, chunk).reshape(form)
+    logit = probing.score_probes(model, member.params, probes, patches, chunk).reshape(form)
     np.add.at(found, regions[rows[patch]], np.moveaxis(logit > threshold, -1, 0))
     np.add.at(tried, regions[rows[patch]], 1)
     np.add.at(false_alarms, regions[rows], untouched > threshold)
     np.add.at(controls, regions[rows], 1)
     thresholds.append(threshold)
+    peaks.append(map_chunks(_peaks, probes, min(chunk, len(probes))).reshape(form).mean(axis=-1))
   used = controls > 0
   return Recovery(
-    fluxes, separations, found[used], tried[used], false_alarms[used], controls[used], np.array(thresholds)
+    flux_mx=fluxes,
+    separation_mm=separations,
+    found=found[used],
+    tried=tried[used],
+    peak_gauss=np.mean(peaks, axis=0),
+    training_peak_gauss=run.ensemble.domain['peak_gauss'][1],
+    false_alarms=false_alarms[used],
+    controls=controls[used],
+    threshold=np.array(thresholds),
   )
+
+
+@jax.jit
+def _peaks(probes: Probes) -> jax.Array:
+  """Returns `[n]` the peak |B| of the bipoles alone [G]."""
+  return jax.vmap(features.peak_field)(probing.create_fields(probes))
 
 
 def threshold_for(logit: np.ndarray, false_alarm_rate: float) -> float:
@@ -175,14 +194,10 @@ def _bipoles(
   x, y = probing.draw_places(rng, len(patch), settings.place_mm)
   tilt = rng.uniform(0, 360, len(patch))
   at_flux, at_separation, trial = (axis.ravel() for axis in np.indices((len(fluxes), len(separations), len(patch))))
+  keys = jax.random.split(jax.random.key(0), 1)[np.zeros(len(trial), int)]  # A bipole has no chance of its own.
   separation = separations[at_separation]
-  width = fields.default_width_mm(FAMILY, grid, separation) if settings.width_mm is None else settings.width_mm
-  numbers = (separation, width + 0 * separation, tilt[trial], 0 * separation, x[trial], y[trial])
-  # A bipole has no chance of its own.
-  keys = jax.random.split(jax.random.key(0), 1)[np.zeros(len(trial), int)]
-  shape = Shape(*(number.astype(np.float32) for number in numbers), key=keys)
-  fields.check_shape(FAMILY, grid, shape)
-  return Probes(shape, fluxes[at_flux].astype(np.float32), np.ones(len(trial), bool), patch[trial])
+  shape = probing.build_shapes(FAMILY, grid, separation, settings.width_mm, tilt[trial], 0.0, x[trial], y[trial], keys)
+  return Probes(FAMILY, grid, shape, fluxes[at_flux].astype(np.float32), np.ones(len(trial), bool), patch[trial])
 
 
 # --- What it says -------------------------------------------------------------------------------------------------
@@ -192,7 +207,8 @@ def completeness_table(recovery: Recovery, resamples: int, seed: int = 0) -> Tab
   """Returns the probability of detection at each flux and separation.
 
   `low` and `high` are the 95 % interval of a bootstrap over the control regions, whose magnetograms are correlated. It
-  does not count that the threshold is uncertain, too.
+  does not count that the threshold is uncertain, too. `peak_gauss` is the mean peak of the bipoles themselves [G];
+  where it is above the meta key `training_peak_gauss`, the networks have hardly seen the like.
   """
   pods = _resampled_pods(recovery, resamples, seed)
   low, high = confidence_interval(pods)
@@ -201,13 +217,18 @@ def completeness_table(recovery: Recovery, resamples: int, seed: int = 0) -> Tab
     {
       'flux_mx': flux.ravel() * u.Mx,
       'separation_mm': separation.ravel() * u.Mm,
+      'peak_gauss': recovery.peak_gauss.ravel() * u.G,
       'n': np.full(flux.size, recovery.tried.sum()),
       'pod': (recovery.found.sum(axis=0) / recovery.tried.sum()).ravel(),
       'low': low.ravel(),
       'high': high.ravel(),
     }
   )
-  table.meta = {'false_alarm_rate': recovery.false_alarm_rate, 'thresholds': recovery.threshold.tolist()}
+  table.meta = {
+    'false_alarm_rate': recovery.false_alarm_rate,
+    'thresholds': recovery.threshold.tolist(),
+    'training_peak_gauss': recovery.training_peak_gauss,
+  }
   return table
 
 

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from astropy.table import Table
 from scipy import ndimage
@@ -27,29 +26,54 @@ from hearjax.resampling import confidence_interval, draw_rows
 from hearjax.skill import contingency, tss
 
 RING_PX = 4.0  # Width of the rings within which pixels change places; our choice.
+SHIFTS_PX = (1.0, 2.0, 4.0, 8.0)
 READS = 0.5  # A network reads what at least this share of its skill goes with; our choice.
 READS_SOME = 0.1  # Less than this is nothing; our choice.
+# What is said, of which share, from what value on; the first that holds.
+VERDICTS = (
+  ('polarity', 'share_polarity', READS),
+  ('strength', 'share_strength', READS),
+  ('strength and place', 'share_ring_strength', READS),
+  ('pattern of the polarities', 'share_neighbours', READS),
+  ('pattern of the unsigned field and the polarities', 'share_neighbours', READS_SOME),
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-  """Magnetograms to be changed, with what a change may need to know of each.
+  """Magnetograms to be changed, and what a change may need to know of each.
 
   Attributes:
+    run: The run whose survey they are of.
+    seed: Seed of what is drawn; with the row it fixes what a magnetogram draws.
     field: `[n, y, x]` whole maps [G], NaN where missing.
-    square: The same, cut to the square that the network looks at.
-    west: `[n, 1, 1]` 1 for a map west of the central meridian, -1 east of it.
-    pixel_scale_mm: Side of a pixel [Mm].
-    keys: `[n]` random keys.
-    seeds: `[n, 2]` the same randomness for NumPy.
+    rows: `[n]` rows of the survey that they are.
   """
 
+  run: FinishedRun
+  seed: int
   field: np.ndarray
-  square: np.ndarray
-  west: np.ndarray
-  pixel_scale_mm: float
-  keys: jax.Array
-  seeds: np.ndarray
+  rows: np.ndarray
+
+  @property
+  def square(self) -> np.ndarray:
+    """`[n, y, x]` the maps [G], cut to the square that the network looks at."""
+    return transforms.crop(self.field, self.run.visible_px)
+
+  @property
+  def west(self) -> np.ndarray:
+    """`[n, 1, 1]` 1 for a map west of the central meridian, -1 east of it."""
+    return np.where(np.asarray(self.run.survey.cmd)[self.rows] < 0, -1.0, 1.0)[:, None, None]
+
+  @property
+  def keys(self) -> jax.Array:
+    """`[n]` random keys."""
+    return _row_keys(jax.random.key(self.seed), self.rows)
+
+  @property
+  def seeds(self) -> np.ndarray:
+    """`[n, 2]` the same randomness for NumPy."""
+    return np.stack([np.full(len(self.rows), self.seed), self.rows], axis=-1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,25 +97,32 @@ class Change:
   unit: str = '-'  # An empty one would come back from a file as missing.
 
 
-def _hale_swap(batch: Batch, _: float) -> jax.Array:
+# Compiled once for each shape of a batch, since strengths are arguments; all else is NumPy or a single operation.
+_row_keys = jax.jit(jax.vmap(jax.random.fold_in, (None, 0)))
+_add_noise = jax.jit(jax.vmap(transforms.add_noise, (0, 0, None)))
+_shuffle_signs = jax.jit(jax.vmap(transforms.shuffle_signs))
+_shuffle_pixels = jax.jit(jax.vmap(transforms.shuffle_pixels, (0, 0, None)))
+_shift = jax.jit(transforms.shift)
+_blur = jax.jit(transforms.blur)
+_tilt_line_of_sight = jax.jit(transforms.tilt_line_of_sight)
+
+
+def _hale_swap(batch: Batch, _: float) -> np.ndarray:
   # Hale's law: the other hemisphere has the other leading polarity, and by Joy's law the mirrored tilt. The reversal
   # alone breaks Hale's law; both together give a region as the Sun makes them, too.
   return transforms.reverse_polarity(transforms.mirror_latitude(batch.field))
 
 
-def _noise(batch: Batch, noise_gauss: float) -> jax.Array:
-  return jax.vmap(transforms.add_noise, (0, 0, None))(batch.keys, batch.field, noise_gauss)
-
-
-def _central_part(batch: Batch, part: float) -> jax.Array:
-  visible = batch.square.shape[-1]
+def _central_part(batch: Batch, part: float) -> np.ndarray:
+  visible = batch.run.visible_px
   return transforms.crop(batch.square, visible - 2 * round(visible * (1 - part) / 2))
 
 
-def _shuffle_in_rings(batch: Batch, _: float) -> jax.Array:
-  axis = np.arange(batch.square.shape[-1]) - (batch.square.shape[-1] - 1) / 2
-  ring = jnp.asarray(np.hypot(axis[:, None], axis) // RING_PX, int)
-  return jax.vmap(transforms.shuffle_pixels, (0, 0, None))(batch.keys, batch.square, ring)
+def _shuffle(batch: Batch, ring_px: float) -> jax.Array:
+  side = batch.run.visible_px
+  axis = np.arange(side) - (side - 1) / 2
+  ring = (np.hypot(axis[:, None], axis) // ring_px).astype(np.int32)
+  return _shuffle_pixels(batch.keys, batch.square, ring)
 
 
 def draw_element_signs(field: np.ndarray, seeds: np.ndarray) -> np.ndarray:
@@ -122,15 +153,15 @@ CHANGES = (
     'keeps |B| and elements, destroys which polarities are neighbours',
   ),
   Change(
-    'signs of pixels drawn',
-    'polarity',
-    lambda b, _: jax.vmap(transforms.shuffle_signs)(b.keys, b.square),
-    'keeps |B|, destroys elements',
+    'signs of pixels drawn', 'polarity', lambda b, _: _shuffle_signs(b.keys, b.square), 'keeps |B|, destroys elements'
   ),
+  Change('pixels shuffled', 'order', lambda b, _: _shuffle(b, np.inf), 'keeps strength'),  # All in one ring.
   Change(
-    'pixels shuffled', 'order', lambda b, _: jax.vmap(transforms.shuffle_pixels)(b.keys, b.square), 'keeps strength'
+    'pixels shuffled in rings',
+    'order',
+    lambda b, _: _shuffle(b, RING_PX),
+    'keeps strength at each distance from the centre',
   ),
-  Change('pixels shuffled in rings', 'order', _shuffle_in_rings, 'keeps strength at each distance from the centre'),
   Change(
     'mirrored in longitude',
     'symmetry',
@@ -148,20 +179,10 @@ CHANGES = (
     'deg',
   ),
   Change(
-    'shifted north',
-    'place',
-    lambda b, px: transforms.shift(b.field, round(px), 0),
-    'moves the emergence site',
-    (1.0, 2.0, 4.0, 8.0),
-    'px',
+    'shifted north', 'place', lambda b, px: _shift(b.field, round(px), 0), 'moves the emergence site', SHIFTS_PX, 'px'
   ),
   Change(
-    'shifted east',
-    'place',
-    lambda b, px: transforms.shift(b.field, 0, -round(px)),
-    'moves the emergence site',
-    (1.0, 2.0, 4.0, 8.0),
-    'px',
+    'shifted east', 'place', lambda b, px: _shift(b.field, 0, -round(px)), 'moves the emergence site', SHIFTS_PX, 'px'
   ),
   Change('smaller map', 'place', _central_part, 'only the middle is left', (5 / 6, 2 / 3, 1 / 2), 'of the side'),
   Change('gain', 'strength', lambda b, gain: gain * b.field, 'keeps the pattern', (0.5, 0.8, 1.25, 2.0), 'times'),
@@ -173,11 +194,18 @@ CHANGES = (
     (500.0, 200.0, 100.0, 50.0),
     'G',
   ),
-  Change('noise added', 'instrument', _noise, 'covers weak field', (5.0, 10.0, 20.0, 50.0), 'G'),
+  Change(
+    'noise added',
+    'instrument',
+    lambda b, noise_gauss: _add_noise(b.keys, b.field, noise_gauss),
+    'covers weak field',
+    (5.0, 10.0, 20.0, 50.0),
+    'G',
+  ),
   Change(
     'blurred',
     'instrument',
-    lambda b, radius: transforms.blur(b.field, b.pixel_scale_mm, radius),
+    lambda b, radius: _blur(b.field, b.run.survey.pixel_scale_mm, radius),
     'destroys small scales, cancels flux',
     (1.0, 2.0, 4.0),
     'Mm',
@@ -185,7 +213,7 @@ CHANGES = (
   Change(
     'seen nearer to the limb',
     'perspective',
-    lambda b, angle: transforms.tilt_line_of_sight(b.field, angle * b.west),
+    lambda b, angle: _tilt_line_of_sight(b.field, angle * b.west),
     'weaker, false polarity towards the limb',
     (30.0, 45.0, 60.0),
     'deg',
@@ -210,7 +238,8 @@ def invariance_table(run: FinishedRun, seed: int, resamples: int = 500) -> Table
     of the unchanged logits; `tss`, `tss_change` against the unchanged maps, and `auc`, `auc_change`. `_low` and `_high`
     bound 95 % intervals over pairs, the same pairs before and after.
 
-    Meta: `verdict`, what the networks read, and `share_…`, the shares of the skill that it follows from (`verdict`).
+    Meta: `verdict`, what the networks read, and `share_…`, the shares of the skill that it follows from (`verdict`),
+    with the same intervals.
 
   Raises:
     ValueError: There is one class only, a logit or a setting is not finite or out of its range.
@@ -226,18 +255,19 @@ def invariance_table(run: FinishedRun, seed: int, resamples: int = 500) -> Table
     weight = np.concatenate([np.ones((1, len(label)), int), drawn])
     return {'tss': tss(weight @ counts), 'auc': auc(label, logit, fold, weight)}
 
-  rows, before, scores_before = [], None, None
+  rows, before, scores_before, auc_of = [], None, None, {}
   for change in CHANGES:
     for strength in change.strengths:
       logit = changed_logits(run, changer(run, change, strength, seed))
       scores = score(logit)
       if before is None:
         before, scores_before = logit, scores
+      auc_of[change.name] = scores['auc']
       rows.append({'name': change.name, 'kind': change.kind, 'strength': strength, 'unit': change.unit})
       rows[-1] |= _describe(logit - before, label, np.std(before)) | _compare(scores, scores_before)
       rows[-1]['effect'] = change.effect
   table = Table(rows)
-  table.meta = {'survey_source': run.survey.source, 'resamples': resamples, **verdict(table)}
+  table.meta = {'survey_source': run.survey.source, 'resamples': resamples, **verdict(auc_of)}
   return table
 
 
@@ -248,12 +278,13 @@ def fold_thresholds(run: FinishedRun) -> np.ndarray:
   return np.array([of_fold[number] for number in range(len(run.folds))])
 
 
-def verdict(table: Table) -> dict[str, Any]:
-  """Says what networks read, from the panel.
+def verdict(auc_of: dict[str, np.ndarray]) -> dict[str, Any]:
+  """Says what networks read, from the AUC that changes leave.
 
   Skill is AUC - 1/2. `share_strength` of it is left when the pixels of a map change places, `share_ring_strength` when
   they do so at their distance from the centre only, `share_polarity` is lost when the polarity is reversed, and
-  `share_neighbours` when every magnetic element draws its sign. The first that holds, with `READS` for a half:
+  `share_neighbours` when every magnetic element draws its sign. `_low` and `_high` bound their 95 % intervals; samples
+  of the pairs without skill do not count there, having none to share. The first that holds, with `READS` for a half:
 
   - no skill: the interval of the unchanged AUC holds 1/2;
   - polarity: half is lost by the reversal;
@@ -266,52 +297,33 @@ def verdict(table: Table) -> dict[str, Any]:
   Networks trained on the world `flux` came out as strength, on `pattern` as pattern, on `null` as no skill.
 
   Args:
-    table: What `invariance_table` returns.
+    auc_of: Name of a change -> `[1 + resample]` AUC, the first that of all pairs.
   """
-  row = {row['name']: row for row in table}
-  skill = {name: row[name]['auc'] - 0.5 for name in row}
-  whole = skill['unchanged']
-  if not row['unchanged']['auc_low'] > 0.5:
+  if not confidence_interval(auc_of['unchanged'][1:])[0] > 0.5:
     return {'verdict': 'no skill'}
+  skill = {name: values - 0.5 for name, values in auc_of.items()}
+  whole = np.where(skill['unchanged'] > 0, skill['unchanged'], np.nan)
 
-  def left(name: str) -> float:
-    return float(np.clip(skill[name] / whole, 0, 1))
+  def left(name: str) -> np.ndarray:
+    return np.clip(skill[name] / whole, 0, 1)
 
-  shares = {
+  samples = {
     'share_polarity': 1 - left('polarity reversed'),
     'share_strength': left('pixels shuffled'),
     'share_ring_strength': left('pixels shuffled in rings'),
     'share_neighbours': 1 - left('signs of elements drawn'),
   }
-  if shares['share_polarity'] >= READS:
-    said = 'polarity'
-  elif shares['share_strength'] >= READS:
-    said = 'strength'
-  elif shares['share_ring_strength'] >= READS:
-    said = 'strength and place'
-  else:
-    said = _kind_of_pattern(shares['share_neighbours'])
+  shares = {}
+  for name, values in samples.items():
+    shares[name] = float(values[0])
+    shares[f'{name}_low'], shares[f'{name}_high'] = map(float, confidence_interval(values[1:]))
+  said = next((said for said, name, least in VERDICTS if shares[name] >= least), 'pattern of the unsigned field')
   return {'verdict': said, **shares}
-
-
-def _kind_of_pattern(share_neighbours: float) -> str:
-  if share_neighbours >= READS:
-    return 'pattern of the polarities'
-  return 'pattern of the unsigned field' + (' and the polarities' if share_neighbours >= READS_SOME else '')
 
 
 def changer(run: FinishedRun, change: Change, strength: float, seed: int) -> Callable:
   """Returns the function that `changed_logits` takes, with randomness that depends on seed and row alone."""
-  visible = run.visible_px
-  key, west = jax.random.key(seed), np.where(np.asarray(run.survey.cmd) < 0, -1.0, 1.0)[:, None, None]
-
-  def apply(field: np.ndarray, rows: np.ndarray) -> Any:
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, rows)
-    seeds = np.stack([np.full(len(rows), seed), rows], axis=-1)
-    square = transforms.crop(field, visible)
-    return change.apply(Batch(field, square, west[rows], run.survey.pixel_scale_mm, keys, seeds), strength)
-
-  return apply
+  return lambda field, rows: change.apply(Batch(run, seed, field, rows), strength)
 
 
 def _describe(moved: np.ndarray, label: np.ndarray, spread: float) -> dict[str, float]:

@@ -19,13 +19,13 @@ from astropy.io import fits
 from astropy.table import Table
 
 from hearjax.constants import CM2_PER_MM2
-from hearjax.features import FEATURES, UNITS, feature_table
+from hearjax.features import FEATURES, UNITS, feature_table, unsigned_flux
 from hearjax.files import write_whole
 from hearjax.finished_run import FinishedRun
 from hearjax.interpret.attribution import LogitFunction, logits
 from hearjax.interpret.attribution_maps import add_distance_axes, primary_hdu
+from hearjax.interpret.probes import visible_patches
 from hearjax.training import Params
-from hearjax.transforms import crop
 
 N_RANDOM = 64  # Random fields that a maximum is compared with.
 ROUNDS = 4  # Of clipping and filtering; what they leave of an excess is scaled away.
@@ -76,6 +76,7 @@ def band(size: int, pixel_scale_mm: float, constraints: FieldConstraints) -> np.
   return inside
 
 
+@jax.jit
 def project(
   field: jax.Array, inside: jax.Array, limit_gauss: jax.Array | float, mean_gauss: jax.Array | float
 ) -> jax.Array:
@@ -244,8 +245,6 @@ def write_fields(
 
 def median_flux(run: FinishedRun) -> float:
   """Returns the median unsigned flux of what the members saw in training, in the square that they look at [Mx]."""
-  size = run.visible_px
   trained = np.unique(np.concatenate([rows.train for rows in run.folds]))
-  field = np.asarray(crop(np.asarray(run.survey.field)[trained], size))
-  mean = np.abs(np.nan_to_num(field)).mean(axis=(1, 2))
-  return float(np.median(mean)) * (size * run.survey.pixel_scale_mm) ** 2 * CM2_PER_MM2
+  flux = jax.vmap(functools.partial(unsigned_flux, pixel_scale_mm=run.survey.pixel_scale_mm))
+  return float(np.median(flux(visible_patches(run, trained))))

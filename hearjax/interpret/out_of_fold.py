@@ -3,6 +3,7 @@
 And the scores of that which the panel and the spectral response share, with intervals over pairs.
 """
 
+import functools
 import itertools
 from collections.abc import Callable
 
@@ -10,8 +11,9 @@ import jax
 import numpy as np
 
 from hearjax import transforms
+from hearjax.chunks import map_chunks
 from hearjax.ensemble import member_logits
-from hearjax.finished_run import FinishedRun
+from hearjax.finished_run import FinishedRun, Member
 
 CHUNK = 64  # Magnetograms on the device at a time: 4 MB of 128 px maps.
 
@@ -37,22 +39,24 @@ def changed_logits(run: FinishedRun, change: Change = unchanged) -> np.ndarray:
   Raises:
     ValueError: A logit is not finite.
   """
-  model, field = run.ensemble.model, run.survey.field
   result = np.full(len(run.survey), np.nan)
+  # One shape in all folds, so that there is one compilation.
   chunk = min(CHUNK, max(len(rows.test) for rows in run.folds))
   for _, members in itertools.groupby(run.members(), key=lambda member: member.fold):
     members = list(members)
     test = members[0].rows.test
-    for start in range(0, len(test), chunk):
-      rows = test[start : start + chunk]
-      filled = np.resize(rows, chunk)  # One shape, so that there is one compilation.
-      changed = change(field[filled], filled)
-      seen = transforms.crop(changed, model.settings.visible_px(changed.shape[-1]))
-      logits = [member_logits(member.params, seen, model=model) for member in members]
-      result[rows] = np.mean(logits, axis=0)[: len(rows)]
+    result[test] = map_chunks(functools.partial(_mean_logit, run, members, change), test, chunk)
   if not np.isfinite(result).all():
     raise ValueError(f'Some logits of the networks in {run.directory} are not finite; their parameters must be.')
   return result
+
+
+def _mean_logit(run: FinishedRun, members: list[Member], change: Change, rows: np.ndarray) -> np.ndarray:
+  """Returns `[n]` the mean logit by some members of `[n]` rows of the survey after a change."""
+  model = run.ensemble.model
+  changed = change(run.survey.field[rows], rows)
+  seen = transforms.crop(changed, model.settings.visible_px(changed.shape[-1]))
+  return np.mean([member_logits(member.params, seen, model=model) for member in members], axis=0)
 
 
 def tested_in_fold(run: FinishedRun) -> np.ndarray:

@@ -10,14 +10,17 @@ uses of that band within a map.
 import dataclasses
 from collections.abc import Callable
 
+import jax
 import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from hearjax.constants import CM2_PER_MM2
+from hearjax import fields
+from hearjax.checks import check_positive
+from hearjax.fields import Grid
 from hearjax.finished_run import FinishedRun
 from hearjax.interpret.peaks import highest
-from hearjax.interpret.probes import control_rows, score_fields
+from hearjax.interpret.probes import control_rows, draw_places, score_fields
 
 # From `[n, y, x]` field [G] to `[quantity, n]`: the logit, or the contributions of filters.
 Measure = Callable[[np.ndarray], np.ndarray]
@@ -51,8 +54,7 @@ class PairSettings:
 
   def __post_init__(self):
     for name in ('pairs', 'pole_mx', 'width_mm', 'reach', 'shortest_px', 'longest', 'maps'):
-      if not 0 < getattr(self, name) < float('inf'):
-        raise ValueError(f'{name} of the planted pairs must be positive, got {getattr(self, name)}.')
+      check_positive(f'{name} of the planted pairs', getattr(self, name))
     if self.distances < 3:
       raise ValueError(f'A largest pole distance needs at least 3 of them to be found among, got {self.distances}.')
 
@@ -106,14 +108,12 @@ def respond_to_pairs(
   """
   chosen = np.unique(np.linspace(0, len(controls) - 1, min(settings.maps, len(controls))).astype(int))
   controls = controls[chosen]
-  side = visible_px * pixel_scale_mm
+  grid, side = Grid(controls.shape[-1], pixel_scale_mm), visible_px * pixel_scale_mm
   distances = np.geomspace(settings.shortest_px * pixel_scale_mm, settings.longest * side, settings.distances)
   rise, error = [], []
   for distance in distances:
     paired, lone = (
-      measure(
-        controls + plant(controls.shape, pixel_scale_mm, distance, settings, settings.reach * side, seed, together)
-      )
+      measure(controls + plant(len(controls), grid, distance, settings, settings.reach * side, seed, together))
       for together in (True, False)
     )
     rise.append((paired - lone).mean(axis=1))
@@ -162,34 +162,36 @@ def pairing_table(run: FinishedRun, settings: PairSettings, seed: int) -> Table:
 
 
 def plant(
-  shape: tuple[int, int, int],
-  pixel_scale_mm: float,
+  n: int,
+  grid: Grid,
   distance_mm: float,
   settings: PairSettings,
   radius_mm: float,
   seed: int,
   together: bool = True,
 ) -> np.ndarray:
-  """Returns `[n, y, x]` bipoles of one pole distance [G]; not `together`, each negative pole lies in the next map.
+  """Plants bipoles of one pole distance in empty maps.
 
-  The middles of the bipoles lie evenly over a disk of `radius_mm` about the centre [Mm].
+  Args:
+    n: Number of maps.
+    grid: That of the maps.
+    distance_mm: Distance of the poles [Mm].
+    settings: What is planted.
+    radius_mm: The middles of the bipoles lie evenly over a disc of this radius about that of the map [Mm].
+    seed: Of the places and directions.
+    together: Whether both poles of a bipole lie in one map; if not, each negative one lies in the next map.
+
+  Returns:
+    `[n, y, x]` field [G].
   """
   rng = np.random.default_rng(seed)
-  n = (shape[0], settings.pairs)
-  radius = radius_mm * np.sqrt(rng.random(n))
-  place, turn = rng.uniform(0, 2 * np.pi, (2, *n))
-  middle = radius * np.stack([np.cos(place), np.sin(place)])
+  middle = draw_places(rng, (n, settings.pairs), radius_mm)
+  turn = rng.uniform(0, 2 * np.pi, (n, settings.pairs))
   half = distance_mm / 2 * np.stack([np.cos(turn), np.sin(turn)])
   negative = middle - half if together else np.roll(middle - half, 1, axis=1)
-  poles = np.stack([middle + half, negative], axis=1)  # [x or y, polarity, map, pair]
-  x, y = ((np.arange(size) - (size - 1) / 2) * pixel_scale_mm for size in (shape[2], shape[1]))
-  bell_x, bell_y = (
-    np.exp(-0.5 * ((axis - centre[..., None]) / settings.width_mm) ** 2)
-    for axis, centre in ((x, poles[0]), (y, poles[1]))
-  )
-  peak_gauss = settings.pole_mx / CM2_PER_MM2 / (2 * np.pi * settings.width_mm**2)
-  sign = np.array([1.0, -1.0])
-  return (peak_gauss * np.einsum('p,pnky,pnkx->nyx', sign, bell_y, bell_x)).astype(np.float32)
+  x, y = np.concatenate([middle + half, negative], axis=-1).astype(np.float32)
+  gauss = np.repeat(np.float32([1, -1]), settings.pairs) * np.float32(settings.pole_mx / grid.pixel_cm2)
+  return np.asarray(jax.vmap(lambda x, y: fields.poles(grid, x, y, gauss, settings.width_mm))(x, y))
 
 
 def peak(positions: np.ndarray, values: np.ndarray, errors: np.ndarray) -> float:

@@ -1,7 +1,6 @@
 """Synthetic fields in front of backgrounds: made, shown to a network, scored and differentiated in one program."""
 
 import functools
-from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +8,7 @@ import numpy as np
 from flax import struct
 
 from hearjax import features, fields, transforms
+from hearjax.chunks import map_chunks
 from hearjax.ensemble import member_logits
 from hearjax.fields import Grid, Shape
 from hearjax.finished_run import FinishedRun, Member
@@ -23,15 +23,19 @@ CHUNK = 64  # Fields at a time; on a CPU more of them were slower, because the a
 
 @struct.dataclass
 class Probes:
-  """Synthetic fields in front of backgrounds, `[n]` each; made only where they are looked at.
+  """Synthetic fields of one family in front of backgrounds, `[n]` each; made only where they are looked at.
 
   Attributes:
-    shape: What they look like.
+    family: Name of the family of all of them.
+    grid: What they are made on: the square that the networks look at.
+    shape: What they look like, checked (`fields.check_shape`).
     strength: Peak [G] or total unsigned flux [Mx].
     is_flux: Whether the strength is a flux.
     background: Number of the background.
   """
 
+  family: str = struct.field(pytree_node=False)
+  grid: Grid = struct.field(pytree_node=False)
   shape: Shape
   strength: jax.Array
   is_flux: jax.Array
@@ -41,97 +45,102 @@ class Probes:
     return len(self.strength)
 
 
-def create_fields(family: str, grid: Grid, probes: Probes) -> jax.Array:
+def build_shapes(
+  family: str,
+  grid: Grid,
+  scale_mm: np.ndarray,
+  width_mm: float | None,
+  tilt_deg: np.ndarray | float,
+  imbalance: float,
+  x_mm: np.ndarray,
+  y_mm: np.ndarray,
+  keys: jax.Array,
+) -> Shape:
+  """Builds the shapes of many fields of one family and checks them.
+
+  Args:
+    family, grid: As for `Probes`.
+    scale_mm, x_mm, y_mm: `[n]` scales and places of the middles [Mm].
+    width_mm: Width of poles and edges [Mm]; None for the default of the family (`fields.default_width_mm`).
+    tilt_deg: `[n]` directions, or one for all [deg].
+    imbalance: That of the polarities.
+    keys: `[n]` random keys.
+
+  Raises:
+    ValueError: A field cannot be made on the grid (`fields.check_shape`).
+  """
+  width = fields.default_width_mm(family, grid, scale_mm) if width_mm is None else width_mm
+  numbers = np.broadcast_arrays(scale_mm, width, tilt_deg, imbalance, x_mm, y_mm)
+  shape = Shape(*(number.astype(np.float32) for number in numbers), key=keys)
+  fields.check_shape(family, grid, shape)
+  return shape
+
+
+def create_fields(probes: Probes) -> jax.Array:
   """Returns `[n, y, x]` the synthetic fields of probes [G], without their backgrounds."""
 
   def create(shape: Shape, strength: jax.Array, is_flux: jax.Array) -> jax.Array:
-    pattern = fields.pattern(family, grid, shape)
-    return jnp.where(is_flux, fields.at_flux(pattern, grid, strength), fields.at_peak(pattern, strength))
+    pattern = fields.pattern(probes.family, probes.grid, shape)
+    return jnp.where(is_flux, fields.at_flux(pattern, probes.grid, strength), fields.at_peak(pattern, strength))
 
   return jax.vmap(create)(probes.shape, probes.strength, probes.is_flux)
 
 
 def score_probes(
-  model: EmergenceNetwork,
-  params: Params,
-  family: str,
-  grid: Grid,
-  probes: Probes,
-  backgrounds: np.ndarray | jax.Array,
-  chunk: int = CHUNK,
+  model: EmergenceNetwork, params: Params, probes: Probes, backgrounds: np.ndarray, chunk: int = CHUNK
 ) -> np.ndarray:
   """Returns `[n]` logits of probes; memory is bounded by the chunk.
 
   Args:
     model: The network.
     params: Parameters of one member.
-    family: Name of the family of all probes.
-    grid: What the network looks at.
-    probes: `[n]` synthetic fields, checked.
+    probes: `[n]` synthetic fields.
     backgrounds: `[background, y, x]` field [G], NaN where missing.
     chunk: Fields on the device at a time.
   """
-  backgrounds = jnp.asarray(backgrounds)
-  static = {'model': model, 'family': family, 'grid': grid}
-  parts = [_score(params, part, backgrounds, **static) for part in _chunks(probes, chunk)]
-  return np.concatenate([np.asarray(part) for part in parts])[: len(probes)]
+  behind = jnp.asarray(backgrounds)
+  return map_chunks(lambda part: _score(params, part, behind, model=model), probes, min(chunk, len(probes)))
 
 
 def measure_probes(
-  model: EmergenceNetwork,
-  params: Params,
-  family: str,
-  grid: Grid,
-  probes: Probes,
-  backgrounds: np.ndarray | jax.Array,
-  chunk: int = CHUNK,
+  model: EmergenceNetwork, params: Params, probes: Probes, backgrounds: np.ndarray, chunk: int = CHUNK
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Returns `[n]` logits, `[parameter, n]` their derivatives by `PARAMETERS`, and `[4, n]` what the fields are like.
 
-  The four are peak [G] and total unsigned flux [Mx] of the synthetic field alone, and both of field and background
-  together. Arguments are those of `score_probes`.
+  A derivative is NaN where the family has no such parameter. The four are peak [G] and total unsigned flux [Mx] of the
+  synthetic field alone, and both of field and background together. Arguments are those of `score_probes`.
   """
-  backgrounds = jnp.asarray(backgrounds)
-  static = {'model': model, 'family': family, 'grid': grid}
-  parts = [_measure(params, part, backgrounds, **static) for part in _chunks(probes, chunk)]
-  return tuple(
-    np.concatenate([np.asarray(piece) for piece in pieces], axis=-1)[..., : len(probes)]
-    for pieces in zip(*parts, strict=True)
+  behind = jnp.asarray(backgrounds)
+  logits, gradient, described = map_chunks(
+    lambda part: _measure(params, part, behind, model=model), probes, min(chunk, len(probes)), axis=-1
   )
+  known = ('ln_scale', 'ln_strength', *fields.FAMILIES[probes.family].parameters)
+  gradient[[name.replace('ln_width', 'width_mm') not in known for name in PARAMETERS]] = np.nan
+  return logits, gradient, described
 
 
 def score_fields(model: EmergenceNetwork, params: Params, field: np.ndarray, chunk: int = CHUNK) -> np.ndarray:
   """Returns `[n]` logits of `[n, y, x]` field [G] that the networks are to look at; NaN where missing."""
-  parts = [member_logits(params, part, model=model) for part in _chunks(field, chunk)]
-  return np.concatenate([np.asarray(part) for part in parts])[: len(field)]
+  return map_chunks(functools.partial(member_logits, params, model=model), field, min(chunk, len(field)))
 
 
-def _chunks(tree: Probes | np.ndarray, chunk: int) -> Iterator:
-  """Yields chunks of one size along the first axis, the last one filled up, so that there is one compilation."""
-  n = len(tree)
-  chunk = min(chunk, n)
-  for start in range(0, n, chunk):
-    rows = np.minimum(np.arange(start, start + chunk), n - 1)
-    yield jax.tree.map(lambda leaf, rows=rows: leaf[rows], tree)
+@functools.partial(jax.jit, static_argnames='model')
+def _score(params, probes, backgrounds, *, model):
+  return model.apply(params, create_fields(probes) + backgrounds[probes.background])
 
 
-@functools.partial(jax.jit, static_argnames=('model', 'family', 'grid'))
-def _score(params, probes, backgrounds, *, model, family, grid):
-  return model.apply(params, create_fields(family, grid, probes) + backgrounds[probes.background])
-
-
-@functools.partial(jax.jit, static_argnames=('model', 'family', 'grid'))
-def _measure(params, probes, backgrounds, *, model, family, grid):
+@functools.partial(jax.jit, static_argnames='model')
+def _measure(params, probes, backgrounds, *, model):
   behind = backgrounds[probes.background]
 
   def total_logit(steps: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    alone = create_fields(family, grid, _moved(probes, steps))
+    alone = create_fields(_moved(probes, steps))
     logits = model.apply(params, alone + behind)
     return jnp.sum(logits), (logits, alone)  # No logit depends on another probe: the gradient of the sum is each one's.
 
   steps = jnp.zeros((len(PARAMETERS), len(probes)))
   gradient, (logits, alone) = jax.grad(total_logit, has_aux=True)(steps)
-  flux = functools.partial(features.unsigned_flux, pixel_scale_mm=grid.pixel_scale_mm)
+  flux = functools.partial(features.unsigned_flux, pixel_scale_mm=probes.grid.pixel_scale_mm)
   described = [jax.vmap(feature)(field) for field in (alone, alone + behind) for feature in (features.peak_field, flux)]
   return logits, gradient, jnp.stack(described)
 
@@ -153,8 +162,7 @@ def _moved(probes: Probes, steps: jax.Array) -> Probes:
 
 def visible_grid(run: FinishedRun) -> Grid:
   """Returns the square that the networks of a run look at."""
-  size = run.visible_px
-  return Grid(size, run.survey.pixel_scale_mm)
+  return Grid(run.visible_px, run.survey.pixel_scale_mm)
 
 
 def control_rows(run: FinishedRun, member: Member) -> np.ndarray:
@@ -172,13 +180,50 @@ def control_rows(run: FinishedRun, member: Member) -> np.ndarray:
   return rows
 
 
-def draw_places(rng: np.random.Generator, n: int, radius_mm: float) -> np.ndarray:
-  """Draws `[2, n]` places (x, y) [Mm], evenly over a disc about the middle."""
-  distance = radius_mm * np.sqrt(rng.random(n))
-  angle = rng.uniform(0, 2 * np.pi, n)
+def draw_backgrounds(
+  run: FinishedRun,
+  member: Member,
+  background: str,
+  n: int,
+  noise_gauss: float,
+  seed: int,
+  quiet: np.ndarray | None = None,
+) -> np.ndarray:
+  """Draws what synthetic fields are put in front of.
+
+  Args:
+    run: A finished run.
+    member: Whose test fold gives the quiet Sun.
+    background: One of `BACKGROUNDS`: zeros, white noise, or quiet Sun.
+    n: How many.
+    noise_gauss: Standard deviation of the noise [G].
+    seed: Of the noise, or of the choice of patches; a non-negative integer.
+    quiet: `[patch, y, x]` quiet Sun [G]; None for the control regions of the member.
+
+  Returns:
+    `[n, y, x]` field [G].
+
+  Raises:
+    ValueError: There is no quiet Sun.
+  """
+  shape = (n, run.visible_px, run.visible_px)
+  rng = np.random.default_rng([seed, BACKGROUNDS.index(background)])
+  if background == 'none':
+    return np.zeros(shape, np.float32)
+  if background == 'noise':
+    return rng.normal(0, noise_gauss, shape).astype(np.float32)
+  if quiet is None:
+    quiet = visible_patches(run, control_rows(run, member))
+  return quiet[np.resize(rng.permutation(len(quiet)), n)]
+
+
+def draw_places(rng: np.random.Generator, shape: int | tuple[int, ...], radius_mm: float) -> np.ndarray:
+  """Draws `[2, *shape]` places (x, y) [Mm], evenly over a disc about the middle."""
+  distance = radius_mm * np.sqrt(rng.random(shape))
+  angle = rng.uniform(0, 2 * np.pi, shape)
   return distance * np.stack([np.cos(angle), np.sin(angle)])
 
 
 def visible_patches(run: FinishedRun, rows: np.ndarray) -> np.ndarray:
   """Returns `[n, y, x]` what the networks see of some rows of the survey [G]."""
-  return np.asarray(transforms.crop(run.survey.field[rows], visible_grid(run).size))
+  return np.asarray(transforms.crop(np.asarray(run.survey.field)[rows], run.visible_px))

@@ -13,18 +13,17 @@ scale, whose maximum moves with the flux.
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import jax
 import numpy as np
 from astropy import units as u
-from astropy.table import Table
+from astropy.table import Table, vstack
 from scipy.special import expit
-from scipy.stats import spearmanr
 
 from hearjax import fields
-from hearjax.fields import FAMILIES, Grid, Shape
-from hearjax.finished_run import FinishedRun, Member
+from hearjax.checks import check_not_negative, check_range
+from hearjax.fields import FAMILIES
+from hearjax.finished_run import FinishedRun
 from hearjax.interpret import probes as probing
 from hearjax.interpret.peaks import highest
 from hearjax.interpret.probes import BACKGROUNDS, PARAMETERS, Probes
@@ -36,6 +35,8 @@ SIGNLESS = ('tilt_deg', 'imbalance')  # Parameters whose sign is a convention.
 NOISE_GAUSS = 0.6
 GOLDEN_DEG = 137.508  # Steps of it go round evenly, whatever their number, and no two directions are opposite.
 SPREAD = (50, 16, 84)  # Percentiles over the members.
+# What the rule of `small_and_intense` asks for: scales at a flux, fluxes at a scale, and lines of each kind.
+LEAST_SCALES, LEAST_FLUXES, LEAST_LINES = 3, 2, 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,14 +90,7 @@ class Sweep:
         f'{self.n_scales}, {self.n_strengths} and {self.samples}.'
       )
     for name in ('noise_gauss', 'place_mm'):
-      if not 0 <= getattr(self, name) < float('inf'):
-        raise ValueError(f'{name} must be finite and not negative, got {getattr(self, name)}.')
-
-
-def check_range(name: str, values: Sequence[float]) -> None:
-  """Raises ValueError where a range is neither left out nor two positive numbers in order."""
-  if values and not (len(values) == 2 and 0 < values[0] < values[1] < float('inf')):
-    raise ValueError(f'{name} must be two finite positive numbers, the smaller one first; got {list(values)}.')
+      check_not_negative(name, getattr(self, name))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,40 +142,19 @@ def respond(
   Raises:
     ValueError: A member is not finite, a field cannot be made on the grid, or there is no quiet Sun.
   """
-  grid = probing.visible_grid(run)
-  plans = {family: _plan(family, grid, run.ensemble.domain, sweep, seed) for family in sweep.families}
-  for family, (scales, strengths, probes) in plans.items():
+  plans = [_plan(run, family, sweep, seed) for family in sweep.families]  # All are checked before the first is shown.
+  for scales, strengths, probes in plans:
     for background in sweep.backgrounds:
-      backgrounds = [draw_backgrounds(run, member, background, sweep, seed, quiet) for member in run.members()]
-      yield from _planes(run, family, background, scales, strengths, probes, backgrounds, chunk)
+      backgrounds = [
+        probing.draw_backgrounds(run, member, background, sweep.samples, sweep.noise_gauss, seed, quiet)
+        for member in run.members()
+      ]
+      yield from _planes(run, background, scales, strengths, probes, backgrounds, chunk)
 
 
-def draw_backgrounds(
-  run: FinishedRun, member: Member, background: str, sweep: Sweep, seed: int, quiet: np.ndarray | None = None
-) -> np.ndarray:
-  """Returns `[sample, y, x]` backgrounds [G]: zeros, white noise, or quiet Sun; arguments as for `respond`.
-
-  Raises:
-    ValueError: There is no quiet Sun.
-  """
-  size = probing.visible_grid(run).size
-  shape = (sweep.samples, size, size)
-  rng = np.random.default_rng([seed, BACKGROUNDS.index(background)])
-  if background == 'none':
-    return np.zeros(shape, np.float32)
-  if background == 'noise':
-    return rng.normal(0, sweep.noise_gauss, shape).astype(np.float32)
-  n = len(probing.control_rows(run, member) if quiet is None else quiet)
-  chosen = np.resize(rng.permutation(n), sweep.samples)
-  if quiet is not None:
-    return quiet[chosen]
-  return probing.visible_patches(run, probing.control_rows(run, member)[chosen])
-
-
-def _plan(
-  family: str, grid: Grid, domain: dict[str, Any], sweep: Sweep, seed: int
-) -> tuple[np.ndarray, np.ndarray, Probes]:
+def _plan(run: FinishedRun, family: str, sweep: Sweep, seed: int) -> tuple[np.ndarray, np.ndarray, Probes]:
   """Returns `[scale]`, `[fixed, strength]`, and the checked probes, `[fixed * scale * strength * sample]`."""
+  grid, domain = probing.visible_grid(run), run.ensemble.domain
   largest = fields.largest_scale_mm(family, grid, sweep.width_mm, sweep.place_mm)
   held = (fields.SMALLEST_SCALE_PX * grid.pixel_scale_mm, largest)
   if not sweep.scales_mm and not held[0] < held[1]:
@@ -194,45 +167,36 @@ def _plan(
   fluxes = sweep.fluxes_mx or (domain['unsigned_flux_mx'][0] / 8, 4 * domain['unsigned_flux_mx'][1])
   strengths = np.stack([np.geomspace(*limits, sweep.n_strengths) for limits in (peaks, fluxes)])
 
-  samples = np.arange(sweep.samples)
   form = (len(FIXED), sweep.n_scales, sweep.n_strengths, sweep.samples)
   fixed, at_scale, at_strength, sample = (axis.ravel() for axis in np.indices(form))
-  scale = scales[at_scale]
-  tilt = samples * GOLDEN_DEG % 360 if sweep.tilt_deg is None else np.full(len(samples), sweep.tilt_deg)
-  width = (
-    fields.default_width_mm(family, grid, scale) if sweep.width_mm is None else np.full_like(scale, sweep.width_mm)
-  )
+  tilt = sample * GOLDEN_DEG % 360 if sweep.tilt_deg is None else sweep.tilt_deg
   x, y = probing.draw_places(np.random.default_rng(seed), sweep.samples, sweep.place_mm)
-  imbalance = np.full_like(scale, sweep.imbalance)
-  numbers = (scale, width, tilt[sample], imbalance, x[sample], y[sample])
-  keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), samples)
-  shape = Shape(*(number.astype(np.float32) for number in numbers), key=keys[sample])
-  fields.check_shape(family, grid, shape)
-  fields.check_positive('The strength', strengths)
+  keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), np.arange(sweep.samples))
+  shape = probing.build_shapes(
+    family, grid, scales[at_scale], sweep.width_mm, tilt, sweep.imbalance, x[sample], y[sample], keys[sample]
+  )
   strength = strengths[fixed, at_strength].astype(np.float32)
-  return scales, strengths, Probes(shape, strength, fixed == FIXED.index('flux'), sample)
+  return scales, strengths, Probes(family, grid, shape, strength, fixed == FIXED.index('flux'), sample)
 
 
-def _planes(run, family, background, scales, strengths, probes, backgrounds, chunk) -> Iterator[Plane]:
-  grid, model = probing.visible_grid(run), run.ensemble.model
-  form = (len(FIXED), *(len(scales), strengths.shape[1]), len(backgrounds[0]))
+def _planes(run, background, scales, strengths, probes, backgrounds, chunk) -> Iterator[Plane]:
+  model = run.ensemble.model
+  form = (len(FIXED), len(scales), strengths.shape[1], len(backgrounds[0]))
   logits, changes, gradients, descriptions = [], [], [], []
   for member, behind in zip(run.members(), backgrounds, strict=True):
-    logit, gradient, described = probing.measure_probes(model, member.params, family, grid, probes, behind, chunk)
+    logit, gradient, described = probing.measure_probes(model, member.params, probes, behind, chunk)
     bare = probing.score_fields(model, member.params, behind)
     logits.append(logit.reshape(form).mean(axis=-1))
     changes.append(logits[-1] - bare.mean())
-    gradients.append(_average_gradients(gradient.reshape(-1, *form), family))
+    gradients.append([_average(*each) for each in zip(PARAMETERS, gradient.reshape(-1, *form), strict=True)])
     descriptions.append(described.reshape(-1, *form).mean(axis=-1))
   logits, changes, gradients = np.stack(logits), np.stack(changes), np.stack(gradients, axis=1)
   peak, flux, *seen = np.mean(descriptions, axis=0)
   ranges = (run.ensemble.domain[key] for key in ('peak_gauss', 'unsigned_flux_mx'))
-  inside = np.all(
-    [(low <= values) & (values <= high) for values, (low, high) in zip(seen, ranges, strict=True)], axis=0
-  )
+  inside = np.all([(low <= of) & (of <= high) for of, (low, high) in zip(seen, ranges, strict=True)], axis=0)
   for number, fixed in enumerate(FIXED):
     yield Plane(
-      family=family,
+      family=probes.family,
       background=background,
       fixed=fixed,
       scale_mm=scales,
@@ -246,14 +210,9 @@ def _planes(run, family, background, scales, strengths, probes, backgrounds, chu
     )
 
 
-def _average_gradients(gradient: np.ndarray, family: str) -> np.ndarray:
-  """Returns `[parameter, ...]` the average over the last axis, the samples, of `[parameter, ..., sample]`."""
-  averages = []
-  for name, values in zip(PARAMETERS, gradient, strict=True):
-    known = name in ('ln_scale', 'ln_strength') or name.replace('ln_width', 'width_mm') in FAMILIES[family].parameters
-    average = np.sqrt(np.mean(values**2, axis=-1)) if name in SIGNLESS else values.mean(axis=-1)
-    averages.append(average if known else np.full_like(average, np.nan))
-  return np.stack(averages)
+def _average(name: str, gradient: np.ndarray) -> np.ndarray:
+  """Returns the average of a derivative over the last axis, the samples."""
+  return np.sqrt(np.mean(gradient**2, axis=-1)) if name in SIGNLESS else gradient.mean(axis=-1)
 
 
 # --- What it says -------------------------------------------------------------------------------------------------
@@ -267,13 +226,13 @@ def response_table(planes: Sequence[Plane]) -> Table:
   natural logarithm of scale, strength and width, by the tilt [1 / deg] and by the imbalance (the last two root mean
   squares over the samples). That by the scale is for the width kept: where poles grow with it, add that by the width.
   """
-  columns: dict[str, list[Any]] = {}
+  parts = []
   for plane in planes:
     points = {
-      'family': np.full(plane.inside.shape, plane.family),
-      'background': np.full(plane.inside.shape, plane.background),
-      'fixed': np.full(plane.inside.shape, plane.fixed),
-      'scale_mm': np.broadcast_to(plane.scale_mm[:, None], plane.inside.shape),
+      'family': plane.family,
+      'background': plane.background,
+      'fixed': plane.fixed,
+      'scale_mm': plane.scale_mm[:, None],
       'peak_gauss': plane.peak_gauss,
       'flux_mx': plane.flux_mx,
       'logit': plane.logit.mean(axis=0),
@@ -283,9 +242,8 @@ def response_table(planes: Sequence[Plane]) -> Table:
       **{f'd_{name}': values.mean(axis=0) for name, values in plane.gradient.items()},
       'inside': plane.inside,
     }
-    for name, values in points.items():
-      columns.setdefault(name, []).append(np.ravel(values))
-  table = Table({name: np.concatenate(parts) for name, parts in columns.items()})
+    parts.append(Table({name: np.broadcast_to(of, plane.inside.shape).ravel() for name, of in points.items()}))
+  table = vstack(parts)
   units = {'scale_mm': u.Mm, 'peak_gauss': u.G, 'flux_mx': u.Mx, 'd_tilt_deg': 1 / u.deg}
   for name, unit in units.items():
     table[name].unit = unit
@@ -298,7 +256,7 @@ def maximum_table(planes: Sequence[Plane]) -> Table:
   There are two rows for each plane: `within` the whole `plane`, and within the `training` range where there is any. The
   scale is interpolated by a parabola in its logarithm. `at_edge` says for how many of the `members` the maximum lies at
   the smallest or the largest `scale` of what was searched, or at its weakest or strongest `strength`: there it is
-  a bound, and no maximum.
+  a bound, and no maximum. `inside` says for how many of them it lies within the training range.
   """
   rows = []
   for plane in planes:
@@ -316,11 +274,12 @@ def maximum_table(planes: Sequence[Plane]) -> Table:
 
 def _maximum(plane: Plane, searched: np.ndarray) -> dict[str, float | int]:
   found: dict[str, list[float]] = {'scale_mm': [], 'peak_gauss': [], 'flux_mx': [], 'change': []}
-  at_edge = {'scale': 0, 'strength': 0}
+  at_edge, inside = {'scale': 0, 'strength': 0}, 0
   for change in np.where(searched, plane.change, -np.inf):
     scale, strength = np.unravel_index(change.argmax(), change.shape)
     for name, place, along in (('scale', scale, searched[:, strength]), ('strength', strength, searched[scale])):
       at_edge[name] += int(place in (np.flatnonzero(along)[0], np.flatnonzero(along)[-1]))
+    inside += int(plane.inside[scale, strength])
     found['scale_mm'].append(highest(plane.scale_mm, change[:, strength]))
     found['peak_gauss'].append(plane.peak_gauss[scale, strength])
     found['flux_mx'].append(plane.flux_mx[scale, strength])
@@ -328,33 +287,52 @@ def _maximum(plane: Plane, searched: np.ndarray) -> dict[str, float | int]:
   result: dict[str, float | int] = {}
   for name, values in found.items():
     result |= dict(zip((name, f'{name}_low', f'{name}_high'), map(float, np.percentile(values, SPREAD)), strict=True))
-  return result | {f'{name}_at_edge': number for name, number in at_edge.items()} | {'members': len(plane.change)}
+  result |= {f'{name}_at_edge': number for name, number in at_edge.items()}
+  return result | {'inside': inside, 'members': len(plane.change)}
 
 
 def small_and_intense(planes: Sequence[Plane]) -> Table:
   """Says, family by family and background by background, whether small-scale, intense fields give the largest output.
 
-  That is the finding of Dhuri et al. (2020); the rule is ours. A member shows it where at fixed flux, where small means
-  intense, (1) the change of the logit, averaged over the strengths, is largest in the smaller half of the scales (by
-  their logarithm), and (2) averaged over the scales it grows with the strength (Spearman's rank correlation above 0.5).
-  It is `found` where more than half of the members show it.
+  That is the finding of Dhuri et al. (2020); the rule is ours, and asks at fixed flux, where small means intense, and
+  within the training range alone. A member shows the finding where the change of the logit is largest (1) at most
+  fluxes in the smaller half of the scales (by their logarithm), and (2) at most scales in the larger half of the
+  fluxes. It is `found` where more than half of the members show it.
+
+  `inside` says how many of the `points` of the plane are within the training range. A flux or a scale counts where
+  there are at least `LEAST_SCALES` or `LEAST_FLUXES` of them; with fewer than `LEAST_LINES` of either that count, too
+  little is seen of the plane to tell, and the finding is not `determined`.
   """
   rows = []
   for plane in planes:
     if plane.fixed != 'flux':
       continue
-    small = plane.change.mean(axis=2).argmax(axis=1) < (len(plane.scale_mm) - 1) / 2
-    rises = [spearmanr(plane.strength, change).statistic > 0.5 for change in plane.change.mean(axis=1)]
-    shown = small & np.array(rises)
+    inside = plane.inside
+    counting = (np.sum(inside.sum(axis=0) >= LEAST_SCALES), np.sum(inside.sum(axis=1) >= LEAST_FLUXES))
+    determined = bool(min(counting) >= LEAST_LINES)
+    shown = np.zeros((2, len(plane.change)), bool)
+    if determined:
+      for member, change in enumerate(plane.change):
+        shown[0, member] = np.mean(_places_of_largest(change.T, inside.T, LEAST_SCALES) < 0.5) > 0.5
+        shown[1, member] = np.mean(_places_of_largest(change, inside, LEAST_FLUXES) > 0.5) > 0.5
     rows.append(
       {
         'family': plane.family,
         'background': plane.background,
-        'small': int(small.sum()),
-        'intense': int(np.sum(rises)),
-        'both': int(shown.sum()),
-        'members': len(shown),
-        'found': bool(shown.mean() > 0.5),
+        'points': inside.size,
+        'inside': int(inside.sum()),
+        'small': int(shown[0].sum()),
+        'intense': int(shown[1].sum()),
+        'both': int(shown.all(axis=0).sum()),
+        'members': len(plane.change),
+        'determined': determined,
+        'found': bool(shown.all(axis=0).mean() > 0.5),
       }
     )
   return Table(rows)
+
+
+def _places_of_largest(change: np.ndarray, inside: np.ndarray, least: int) -> np.ndarray:
+  """Returns where the largest change lies among the points inside, from 0 to 1, for lines with at least so many."""
+  counting = [values[there] for values, there in zip(change, inside, strict=True) if there.sum() >= least]
+  return np.array([np.argmax(values) / (len(values) - 1) for values in counting])

@@ -24,9 +24,9 @@ from hearjax.interpret.attribution import (
   logits,
   smooth,
 )
+from hearjax.interpret.probes import visible_patches
 from hearjax.model import EmergenceNetwork
 from hearjax.training import Params
-from hearjax.transforms import crop
 
 SHARES = np.linspace(0, 1, 21)  # Of the unsigned flux that is deleted or inserted.
 RESEMBLANCE = 0.5  # Of a random network, relative to that of other trained ones, which a method may not reach.
@@ -185,16 +185,16 @@ def check_run(
   # Completeness is not in question here, and random networks would need many steps for it.
   settings = dataclasses.replace(settings, max_steps=settings.steps)
   members = [member for member in run.members() if member.seed == 0][:MEMBERS]
+  init = jax.jit(model.init)
   compared: dict[tuple[str, str], list] = collections.defaultdict(list)
   curve: dict[tuple[str, str], list] = collections.defaultdict(list)
   for number, member in enumerate(members):
     member_key = jax.random.fold_in(key, number)
     rng = np.random.default_rng(np.asarray(jax.random.bits(member_key, (2,))))
     rows = _balanced_rows(np.asarray(run.survey.label), member.rows.test, -(-n_maps // len(members)), rng)
-    size = run.visible_px
-    field = np.asarray(crop(np.asarray(run.survey.field)[rows], size))
+    field = visible_patches(run, rows)
     others = {f'other {other.name}': other.params for other in members if other is not member}
-    others |= cascade(member.params, model.init(member_key, field[:1]))
+    others |= cascade(member.params, init(member_key, field[:1]))
     orders = {'random': rng.random(field.shape), 'field': np.abs(np.nan_to_num(field))}
     for method in methods:
       orders[method] = contribution(method, attribute(method, model, member.params, field, settings, key), field)

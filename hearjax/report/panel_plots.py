@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from collections.abc import Sequence
 
 import numpy as np
 from astropy.table import Row, Table
@@ -18,6 +19,9 @@ COLUMNS = (
   ('auc_change', 'Change of AUC\n(no threshold)', style.BLUE, 's'),
 )
 LARGEST_RMS = 3.0  # Longer bars are cut.
+REFERENCE = {'color': '0.4', 'linewidth': 0.8}  # The line of no change, no skill.
+UNCHANGED = {'linewidth': 0.9, 'linestyle': ':'}
+PEAK = {'color': style.ORANGE, 'linewidth': 1.2}
 
 
 def plot_invariance(table: Table, path: str | os.PathLike) -> None:
@@ -30,20 +34,17 @@ def plot_invariance(table: Table, path: str | os.PathLike) -> None:
   Raises:
     OSError: The file cannot be written.
   """
-  before, rows = table[0], [table[index] for index in range(1, len(table))]
+  before, rows = table[0], table[1:]
   # A gap between the groups, so that the eye finds them.
-  kinds = [row['kind'] for row in rows]
+  kinds = list(rows['kind'])
   y = np.arange(len(rows)) + 0.7 * np.cumsum([a != b for a, b in zip(kinds, [kinds[0], *kinds], strict=False)])
   figure = Figure(figsize=(9.6, 1.6 + 0.2 * y[-1]), layout='constrained')
   axes = figure.subplots(1, 3, sharey=True, width_ratios=(1.2, 1.2, 1))
   for column, (name, label, colour, marker) in zip(axes, COLUMNS, strict=False):
-    value, low, high = (np.array([row[f'{name}{end}'] for row in rows]) for end in ('', '_low', '_high'))
-    column.axvline(0, color='0.4', linewidth=0.8)
-    column.errorbar(
-      value, y, xerr=np.abs([value - low, high - value]), fmt=marker, color=colour, markersize=3.5, elinewidth=1.1
-    )
+    column.axvline(0, **REFERENCE)
+    column.errorbar(rows[name], y, xerr=_bars(rows, name), fmt=marker, color=colour, markersize=3.5, elinewidth=1.1)
     column.set_xlabel(label)
-  rms = np.array([row['rms_change'] for row in rows])
+  rms = np.asarray(rows['rms_change'])
   axes[2].barh(y, np.minimum(rms, LARGEST_RMS), height=0.6, color=style.GREY)
   for place, value in zip(y[rms > LARGEST_RMS], rms[rms > LARGEST_RMS], strict=True):
     axes[2].annotate(f'{value:.1f} ', (LARGEST_RMS, place), ha='right', va='center', fontsize=7, color='white')
@@ -79,39 +80,22 @@ def plot_spectral(table: Table, path: str | os.PathLike) -> None:
   meta, wavelength = table.meta, np.asarray(table['wavelength_mm'])
   figure = Figure(figsize=(7.2, 6.8), layout='constrained')
   upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(1.2, 1))
-  for name, label, colour, marker in (
-    ('logit', 'response: mean of both', style.BLACK, 'o'),
-    ('logit_pe', 'PE', style.RED, '^'),
-    ('logit_ne', 'NE', style.BLUE, 'v'),
-  ):
-    upper.plot(wavelength, table[name], color=colour, marker=marker, markersize=4, linewidth=1.2, label=label)
-    upper.fill_between(wavelength, table[f'{name}_low'], table[f'{name}_high'], color=colour, alpha=0.12, linewidth=0)
-  for name, colour in (('logit_pe', style.RED), ('logit_ne', style.BLUE)):
-    upper.axhline(meta[f'unchanged_{name}'], color=colour, linewidth=0.9, linestyle=':')
-  upper.set_ylabel('Mean logit (dotted: all wavelengths)')
-  for name, label, colour, marker in (
-    ('auc', 'within the band', style.GREEN, 's'),
-    ('auc_without', 'without the band', style.PURPLE, 'D'),
-  ):
-    bars = np.abs([table[name] - table[f'{name}_low'], table[f'{name}_high'] - table[name]])
-    lower.errorbar(
-      wavelength, table[name], bars, color=colour, marker=marker, markersize=4, linewidth=1.2, elinewidth=1, label=label
-    )
-  lower.axhline(meta['unchanged_auc'], color='0.3', linewidth=0.9, linestyle=':', label='all wavelengths')
-  lower.axhline(0.5, color='0.4', linewidth=0.8)
-  lower.set(ylabel='AUC', xlabel=f'Wavelength [Mm], bands of {meta["octaves"]:g} octave (full width at half maximum)')
+  _draw_response(upper, table)
+  _draw_skill(lower, table)
   for axes in (upper, lower):
     if meta['peak_inside'] and not meta['flat']:
       axes.axvspan(meta['peak_wavelength_mm_low'], meta['peak_wavelength_mm_high'], color=style.YELLOW, alpha=0.25)
-      axes.axvline(meta['peak_wavelength_mm'], color=style.ORANGE, linewidth=1.2)
+      axes.axvline(meta['peak_wavelength_mm'], **PEAK)
     axes.legend(fontsize=8, framealpha=0.8, edgecolor='none')
-  _log_ticks(lower, wavelength)
+  low, high = 0.9 * wavelength[0], 1.1 * wavelength[-1]
+  lower.set_xscale('log')
+  _ticks_mm(lower, low, high)
+  lower.minorticks_off()
   poles = upper.secondary_xaxis(
     'top', (lambda x: x * POLE_DISTANCE_PER_WAVELENGTH, lambda x: x / POLE_DISTANCE_PER_WAVELENGTH)
   )
   poles.set_xlabel('Distance of opposite point poles with most power there [Mm]')
-  poles.set_xticks([tick for tick in TICKS_MM if _within(tick / POLE_DISTANCE_PER_WAVELENGTH, wavelength)])
-  poles.xaxis.set_major_formatter('{x:g}')
+  _ticks_mm(poles, low * POLE_DISTANCE_PER_WAVELENGTH, high * POLE_DISTANCE_PER_WAVELENGTH)
   poles.minorticks_off()
   figure.suptitle(
     f'{describe_peak(meta)}\nEach map keeps its unsigned flux. Shading and bars 95 % over pairs.\n'
@@ -134,15 +118,13 @@ def plot_pairing(table: Table, path: str | os.PathLike) -> None:
   distance, rise, spread = (np.asarray(table[name]) for name in ('pole_distance_mm', 'rise', 'rise_std'))
   figure = Figure(figsize=(6.4, 4.2), layout='constrained')
   axes = figure.subplots()
-  axes.axhline(0, color='0.4', linewidth=0.8)
+  axes.axhline(0, **REFERENCE)
   axes.fill_between(distance, rise - spread, rise + spread, color=style.RED, alpha=0.2, linewidth=0)
   axes.plot(distance, rise, color=style.RED, marker='o', markersize=4)
   if table.meta['peak_mm']:
-    axes.axvline(table.meta['peak_mm'], color=style.ORANGE, linewidth=1.2)
+    axes.axvline(table.meta['peak_mm'], **PEAK)
   axes.set(xscale='log', xlabel='Distance of opposite poles [Mm]', ylabel='Logit with pairs less that with lone poles')
-  ticks = [tick for tick in (3, 5, 10, 20, 30) if distance[0] <= tick <= distance[-1]]
-  axes.set_xticks(ticks, [str(tick) for tick in ticks])
-  axes.xaxis.set_minor_formatter(NullFormatter())
+  _ticks_mm(axes, distance[0], distance[-1], (3, 5, 10, 20, 30))
   axes.set_title(
     f'{describe_pairing(table.meta)}\nShading: standard deviation over the networks\n'
     f'{style.source_note(table.meta["survey_source"])}',
@@ -189,12 +171,41 @@ def _shares(table: Table) -> str:
   )
 
 
-def _log_ticks(axes: Axes, wavelength: np.ndarray) -> None:
-  axes.set_xscale('log')
-  axes.set_xticks([tick for tick in TICKS_MM if _within(tick, wavelength)])
+def _draw_response(axes: Axes, table: Table) -> None:
+  wavelength = table['wavelength_mm']
+  for name, label, colour, marker in (
+    ('logit', 'response: mean of both', style.BLACK, 'o'),
+    ('logit_pe', 'PE', style.RED, '^'),
+    ('logit_ne', 'NE', style.BLUE, 'v'),
+  ):
+    axes.plot(wavelength, table[name], color=colour, marker=marker, markersize=4, linewidth=1.2, label=label)
+    axes.fill_between(wavelength, table[f'{name}_low'], table[f'{name}_high'], color=colour, alpha=0.12, linewidth=0)
+    if name != 'logit':
+      axes.axhline(table.meta[f'unchanged_{name}'], color=colour, **UNCHANGED)
+  axes.set_ylabel('Mean logit (dotted: all wavelengths)')
+
+
+def _draw_skill(axes: Axes, table: Table) -> None:
+  for name, label, colour, marker in (
+    ('auc', 'within the band', style.GREEN, 's'),
+    ('auc_without', 'without the band', style.PURPLE, 'D'),
+  ):
+    look = {'color': colour, 'marker': marker, 'markersize': 4, 'linewidth': 1.2, 'elinewidth': 1}
+    axes.errorbar(table['wavelength_mm'], table[name], _bars(table, name), label=label, **look)
+  axes.axhline(table.meta['unchanged_auc'], color='0.3', label='all wavelengths', **UNCHANGED)
+  axes.axhline(0.5, **REFERENCE)
+  octaves = table.meta['octaves']
+  axes.set(ylabel='AUC', xlabel=f'Wavelength [Mm], bands of {octaves:g} octave (full width at half maximum)')
+
+
+def _bars(table: Table, name: str) -> np.ndarray:
+  """Returns `[2, row]` how far the interval of a column reaches below and above it."""
+  value, low, high = (np.asarray(table[f'{name}{end}']) for end in ('', '_low', '_high'))
+  return np.abs([value - low, high - value])
+
+
+def _ticks_mm(axes: Axes, low: float, high: float, ticks: Sequence[int] = TICKS_MM) -> None:
+  """Labels an axis of lengths with those of some ticks [Mm] that lie between two ends."""
+  axes.set_xticks([tick for tick in ticks if low <= tick <= high])
   axes.xaxis.set_major_formatter('{x:g}')
-  axes.minorticks_off()
-
-
-def _within(tick: float, wavelength: np.ndarray) -> bool:
-  return wavelength[0] * 0.9 <= tick <= wavelength[-1] * 1.1
+  axes.xaxis.set_minor_formatter(NullFormatter())

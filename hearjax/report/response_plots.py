@@ -17,6 +17,11 @@ from hearjax.report import style
 STRENGTH_LABELS = {'peak': 'Peak |B| [G]', 'flux': 'Total unsigned flux [Mx]'}
 BACKGROUND_LABELS = {'none': 'on nothing', 'noise': 'on noise', 'quiet': 'in quiet Sun'}
 HATCH = '////'
+# Of a maximum, by whether it has the flux and the peak of training magnetograms.
+STARS = {
+  True: {'marker': '*', 'ms': 11, 'linestyle': '', 'color': 'white', 'mec': 'black', 'mew': 0.8},
+  False: {'marker': '*', 'ms': 11, 'linestyle': '', 'color': 'black', 'mec': 'white', 'mew': 0.8},
+}
 SCALE_TICKS = (3, 5, 10, 20, 40)  # [Mm]
 
 
@@ -25,6 +30,7 @@ def plot_fields(
   pixel_scale_mm: float,
   flux_mx: float,
   path: str | os.PathLike,
+  source: str | None = None,
 ) -> None:
   """Draws example fields, a column for each family and the scale growing downwards, all in one grey scale.
 
@@ -33,6 +39,7 @@ def plot_fields(
     pixel_scale_mm: Side of a pixel [Mm].
     flux_mx: Total unsigned flux of every field [Mx], for the title.
     path: PNG file to write.
+    source: Where the survey comes from whose fluxes they have.
 
   Raises:
     OSError: The file cannot be written.
@@ -50,7 +57,11 @@ def plot_fields(
   for axes in panels[:, 0]:
     axes.set_ylabel('north [Mm]', fontsize=8)
   figure.colorbar(image, ax=panels, label='Field [G]', extend='both', fraction=0.02)
-  figure.suptitle(f'Synthetic fields of equal total unsigned flux, {_scientific(flux_mx)} Mx', fontsize=10)
+  figure.suptitle(
+    f'Synthetic fields of equal total unsigned flux, {_scientific(flux_mx)} Mx, as in the training magnetograms.\n'
+    f'{style.source_note(source)}',
+    fontsize=10,
+  )
   style.save(figure, path)
 
 
@@ -58,7 +69,7 @@ def plot_response(planes: Sequence[Plane], source: str | None, path: str | os.Pa
   """Draws the change of the logit over scale and strength, a column for each family, at fixed peak and at fixed flux.
 
   What has not the flux and the peak of training magnetograms is hatched; a star marks the maximum of the members'
-  mean, which at the edge of a plane is a bound.
+  mean, which at the edge of a plane is a bound. It is black where it lies beyond the training magnetograms.
 
   Args:
     planes: What `response.respond` yielded for one background.
@@ -84,9 +95,8 @@ def plot_response(planes: Sequence[Plane], source: str | None, path: str | os.Pa
     if 0 < plane.inside.sum() < plane.inside.size:
       axes.contour(plane.scale_mm, plane.strength, plane.inside.T, levels=[0.5], colors='black', linewidths=1.2)
     scale, strength = np.unravel_index(change.argmax(), change.shape)
-    axes.plot(
-      plane.scale_mm[scale], plane.strength[strength], '*', ms=11, color='white', mec='black', mew=0.8, clip_on=False
-    )
+    look = STARS[bool(plane.inside[scale, strength])]
+    axes.plot(plane.scale_mm[scale], plane.strength[strength], clip_on=False, **look)
     axes.set_title(_name(plane.family) if plane.fixed == FIXED[0] else '', fontsize=9)
     axes.set_xlabel('Scale [Mm]' if plane.fixed == FIXED[-1] else '', fontsize=9)
   for axes, fixed in zip(panels[:, 0], FIXED, strict=True):
@@ -94,9 +104,10 @@ def plot_response(planes: Sequence[Plane], source: str | None, path: str | os.Pa
   figure.colorbar(mesh, ax=panels, label='Logit less that of the background', fraction=0.025)
   entries = [
     Patch(facecolor='none', edgecolor='black', hatch=HATCH, label='flux or peak outside that of training magnetograms'),
-    Line2D([], [], color='white', marker='*', mec='black', ms=10, linestyle='', label='maximum (a bound at an edge)'),
+    Line2D([], [], label='maximum (a bound at an edge)', **STARS[True]),
+    Line2D([], [], label='maximum outside that range', **STARS[False]),
   ]
-  figure.legend(handles=entries, loc='outside lower center', ncols=2, frameon=False, fontsize=9)
+  figure.legend(handles=entries, loc='outside lower center', ncols=3, frameon=False, fontsize=9)
   members = len(planes[0].change)
   behind = BACKGROUND_LABELS[planes[0].background]
   figure.suptitle(f'Synthetic fields {behind}: mean of {members} networks. {style.source_note(source)}', fontsize=10)
@@ -106,8 +117,10 @@ def plot_response(planes: Sequence[Plane], source: str | None, path: str | os.Pa
 def plot_completeness(table: Table, limits: Table, path: str | os.PathLike) -> None:
   """Draws the probability of detection over flux and separation, and the flux at which it is one half.
 
+  A dashed line shows where the peak of the bipoles passes that of the training magnetograms.
+
   Args:
-    table: What `completeness.completeness_table` returned, with the meta keys `survey_source`, `false_alarm_rate`.
+    table: What `completeness.completeness_table` returned, with the meta key `survey_source` besides.
     limits: What `completeness.limit_table` returned.
     path: PNG file to write.
 
@@ -135,7 +148,11 @@ def plot_completeness(table: Table, limits: Table, path: str | os.PathLike) -> N
   )
   axes.set(xlabel='Separation of the poles [Mm]', ylabel='Total unsigned flux of the bipole [Mx]', ylim=bounds)
   _label_scales(axes)
-  if known.any():
+  peak, limit = np.asarray(table['peak_gauss']).reshape(pod.shape), table.meta['training_peak_gauss']
+  if peak.min() < limit < peak.max():
+    axes.contour(separation, flux, peak, levels=[limit], colors=style.RED, linestyles='--')
+    axes.plot([], [], '--', color=style.RED, label=f'above: peak beyond {limit:.0f} G, that of the training')
+  if axes.get_legend_handles_labels()[1]:
     axes.legend(loc='lower right', fontsize=8, facecolor='0.3', labelcolor='white')
   figure.colorbar(mesh, label='Probability of detection')
   axes.set_title(

@@ -1,0 +1,187 @@
+"""Members side by side: the same results as one after the other, on one device, on several, on several processes."""
+
+import dataclasses
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hearjax import cross_validation, training, transforms
+from hearjax.augmentation import Augmentation, augment
+from hearjax.cross_validation import Execution, RunSettings
+from hearjax.feed import Resident, Streamed, build_feed
+from hearjax.model import build_model
+from hearjax.training import TrainSettings
+from tests.test_training import MODEL, Killed, kill_at, survey_and_splits
+
+SETTINGS = RunSettings(
+  seeds=2, checkpoint_every=2, model=MODEL, training=TrainSettings(epochs=3, batch_size=8, learning_rate=0.01)
+)
+
+
+def trained(execution, settings=SETTINGS, directory=None, report=None, shuffled=False):
+  survey, splits = survey_and_splits(pairs=9)  # Folds of different sizes.
+  if shuffled:  # Nothing is left to learn.
+    survey = survey.replace(label=np.random.default_rng(0).permutation(survey.label))
+  lines = []
+  columns = cross_validation.run(survey, splits, settings, directory, report or lines.append, execution)
+  return columns, {(line['fold'], line['seed'], line['epoch']): line for line in lines}
+
+
+def assert_same(first, second):
+  """Two forms add up in another order: float32 leaves about 1e-6 of each step."""
+  for name in ('row', 'fold', 'seed'):
+    np.testing.assert_array_equal(first[name], second[name])
+  np.testing.assert_allclose(first['logit'], second['logit'], rtol=1e-3, atol=1e-3)
+
+
+@pytest.fixture(scope='module')
+def one_by_one():
+  return trained(Execution(members_at_once=1))
+
+
+@pytest.mark.parametrize(
+  'execution',
+  [
+    Execution(members_at_once=4),
+    Execution(members_at_once=3),  # The last group is smaller.
+    Execution(members_at_once=4, streamed=True, block_maps=70),
+    Execution(members_at_once=1, streamed=True, block_maps=1),
+  ],
+)
+def test_every_form_gives_the_same_predictions_and_metrics(one_by_one, execution):
+  columns, lines = trained(execution)
+  assert_same(columns, one_by_one[0])
+  assert sorted(lines) == sorted(one_by_one[1])
+  for key, line in lines.items():
+    assert line['loss'] == pytest.approx(one_by_one[1][key]['loss'], rel=1e-3)
+    assert line['validation_loss'] == pytest.approx(one_by_one[1][key]['validation_loss'], rel=1e-3)
+
+
+def test_members_stop_on_their_own_while_others_go_on():
+  settings = dataclasses.replace(
+    SETTINGS, training=TrainSettings(epochs=12, batch_size=8, learning_rate=0.02, patience=2)
+  )
+  alone, lines_alone = trained(Execution(members_at_once=1), settings, shuffled=True)
+  together, lines = trained(Execution(members_at_once=4), settings, shuffled=True)
+  epochs = {key[:2]: key[2] for key in sorted(lines)}  # The last of each member.
+  assert len(set(epochs.values())) > 1
+  assert sorted(lines) == sorted(lines_alone)
+  assert_same(alone, together)
+
+
+def test_a_run_goes_on_in_another_form(one_by_one, tmp_path):
+  with pytest.raises(Killed):
+    trained(Execution(members_at_once=4), directory=tmp_path, report=kill_at(1, 0, 2))
+  columns, lines = trained(Execution(members_at_once=1), directory=tmp_path)
+  assert_same(columns, one_by_one[0])
+  assert {key[2] for key in lines} == {3}
+
+
+def test_one_program_serves_all_epochs_and_groups():
+  training._steps_in_one_program.clear_cache()
+  trained(Execution(members_at_once=2))
+  assert training._steps_in_one_program._cache_size() == 1
+
+
+def test_a_loss_that_is_not_finite_is_told_from_a_group_too():
+  settings = dataclasses.replace(SETTINGS, training=TrainSettings(epochs=2, batch_size=8, learning_rate=1e30))
+  with pytest.raises(FloatingPointError, match='not finite at step'):
+    trained(Execution(members_at_once=4), settings)
+
+
+@pytest.mark.parametrize('wrong', [{'members_at_once': -1}, {'block_maps': 0}])
+def test_a_form_that_cannot_be(wrong):
+  with pytest.raises(ValueError, match='members_at_once must not be negative and block_maps at least 1'):
+    Execution(**wrong)
+
+
+# --- Feeds ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(('maps', 'blocks'), [(1, 6), (48, 3), (79, 2), (10**6, 1)])
+def test_blocks_hold_what_was_asked_for(maps, blocks):
+  rng = np.random.default_rng(0)
+  field = rng.normal(size=(100, 2, 2)).astype(np.float32)
+  rows = rng.integers(100, size=(4, 6, 5))
+  got = list(Streamed(field, maps).blocks(rows))
+  assert len(got) == blocks
+  assert len({block.shape for block, _, _ in got}) == 1
+  np.testing.assert_array_equal(np.concatenate([part for _, _, part in got], axis=1), rows)
+  for block, places, part in got:
+    np.testing.assert_array_equal(np.asarray(block)[places], field[part])
+
+
+def test_what_does_not_fit_is_streamed(monkeypatch):
+  class Device:
+    def __init__(self, limit):
+      self.limit = limit
+
+    def memory_stats(self):
+      return {'bytes_limit': self.limit}
+
+  field = np.zeros((10, 4, 4), np.float32)
+  assert isinstance(build_feed(field, None, False, 10), Resident)
+  assert isinstance(build_feed(field, None, True, 10), Streamed)
+  for limit, kind in ((field.nbytes, Streamed), (3 * field.nbytes, Resident)):
+    monkeypatch.setattr(jax, 'local_devices', lambda limit=limit: [Device(limit)])
+    assert isinstance(build_feed(field, None, False, 10), kind)
+
+
+def test_cutting_maps_before_they_are_changed_makes_no_difference():
+  settings = dataclasses.replace(SETTINGS, model=dataclasses.replace(MODEL, crop_px=8))
+  field = np.random.default_rng(0).normal(0, 50, (6, 32, 32)).astype(np.float32)
+  cut = cross_validation.visible_maps(field, settings)
+  assert cut.shape == (6, 12, 12)
+  model = build_model(settings.model, 1.39)
+  params = model.init(jax.random.key(0), field)
+  keys = jax.random.split(jax.random.key(1), 6)
+  whole, small = (jax.vmap(augment, (0, 0, None))(keys, jnp.asarray(maps), Augmentation()) for maps in (field, cut))
+  np.testing.assert_array_equal(transforms.crop(whole, 8), transforms.crop(small, 8))
+  np.testing.assert_allclose(model.apply(params, whole), model.apply(params, small), rtol=1e-6)
+
+
+# --- Several devices, several processes -------------------------------------------------------------------------
+
+SEVERAL = """
+import sys
+import jax, numpy as np
+count, number, port, directory = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+if count > 1:
+  jax.distributed.initialize(f'localhost:{port}', count, number)
+from hearjax.cross_validation import Execution
+from tests.test_members import trained
+columns, lines = trained(Execution(members_at_once=4), directory=directory)
+assert jax.device_count() == 4, jax.devices()
+np.savez(f'{directory}/columns{number}.npz', **columns)
+"""
+
+
+@pytest.mark.parametrize('processes', [1, 2])
+def test_members_are_spread_over_devices_and_processes(one_by_one, tmp_path, processes):
+  with socket.socket() as free:
+    free.bind(('localhost', 0))
+    port = free.getsockname()[1]
+  flags = f'--xla_force_host_platform_device_count={4 // processes}'
+  environment = {**os.environ, 'XLA_FLAGS': flags, 'PYTHONPATH': str(pathlib.Path(__file__).parents[1])}
+  runs = [
+    subprocess.Popen(
+      [sys.executable, '-c', SEVERAL, str(processes), str(number), str(port), str(tmp_path)],
+      env=environment,
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+    for number in range(processes)
+  ]
+  for run in runs:
+    _, complaint = run.communicate(timeout=300)
+    assert run.returncode == 0, complaint
+  for number in range(processes):
+    assert_same(dict(np.load(tmp_path / f'columns{number}.npz')), one_by_one[0])
+  assert len(list((tmp_path / 'checkpoints').iterdir())) == 4
