@@ -5,11 +5,17 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 
+import jax
 from absl import app, flags, logging
 
 SUN_PACKAGES = ('sunpy', 'reproject')  # Of the extra `sun`; imported only where a script is about to use them.
 
 flags.DEFINE_bool('debug', False, 'Show the full traceback of an error instead of one sentence.')
+flags.DEFINE_string(
+  'compilation_cache',
+  None,
+  'Folder that keeps compiled programs, so that another run with the same shapes starts at once.',
+)
 flags.disclaim_key_flags()  # The flags below belong to the script that asks for them, so that its --help lists them.
 
 
@@ -59,6 +65,17 @@ def intervals_from_flag() -> tuple[int, ...]:
     raise ValueError(f'--intervals are whole numbers from -5 to 1, got {",".join(flags.FLAGS.intervals)}.') from error
 
 
+def keep_compiled(folder: pathlib.Path) -> None:
+  """Lets JAX keep what it compiles in a folder, and look there first.
+
+  Raises:
+    OSError: The folder cannot be made.
+  """
+  folder.mkdir(parents=True, exist_ok=True)
+  jax.config.update('jax_compilation_cache_dir', str(folder.resolve()))
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
+
+
 def run(main: Callable[[], None]) -> None:
   """Parses the flags and runs `main`; a user's mistake becomes one line and exit status 1, a warning one line."""
   logging.set_verbosity(logging.WARNING)  # JAX tells of every backend that is not there.
@@ -68,6 +85,8 @@ def run(main: Callable[[], None]) -> None:
     if len(argv) > 1:
       sys.exit(f'error: unexpected argument {argv[1]!r}; flags are written --name=value (see --help).')
     try:
+      if flags.FLAGS.compilation_cache:
+        keep_compiled(pathlib.Path(flags.FLAGS.compilation_cache))
       main()
     except (ValueError, TypeError, OSError, FloatingPointError) as error:
       if flags.FLAGS.debug:

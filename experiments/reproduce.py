@@ -43,6 +43,8 @@ def run_script(name: str, **arguments: object) -> None:
   Raises:
     ValueError: It failed; its own message stands above.
   """
+  if FLAGS.compilation_cache:
+    arguments['compilation_cache'] = FLAGS.compilation_cache
   given = [f'--{key}={value}' for key, value in arguments.items()]
   print(f'\n$ {shlex.join(["python", "-m", f"experiments.{name}", *given])}', flush=True)
   status = subprocess.run([sys.executable, '-m', f'experiments.{name}', *given], check=False).returncode

@@ -6,6 +6,7 @@ A run that was interrupted goes on where it stopped when the same command is giv
 import dataclasses
 import pathlib
 
+import jax
 from absl import flags
 from tqdm import tqdm
 
@@ -13,6 +14,7 @@ from experiments import cli
 from hearjax import cross_validation, folds, transforms, workdir
 from hearjax.augmentation import Augmentation
 from hearjax.cross_validation import Execution, RunSettings
+from hearjax.devices import is_first_process
 from hearjax.metrics_log import MetricsLog, read_metrics
 from hearjax.model import LOWERINGS, PRECISIONS, SYMMETRIES, ModelSettings
 from hearjax.predictions import build_predictions, write_predictions
@@ -45,6 +47,19 @@ flags.DEFINE_bool(
   'streamed', EXECUTION.streamed, 'Feed the magnetograms in blocks instead of keeping them on the device.'
 )
 flags.DEFINE_integer('block_maps', EXECUTION.block_maps, 'Magnetograms of such a block.')
+flags.DEFINE_string(
+  'scratch',
+  None,
+  'Folder for a file of the maps, mapped into memory, where they do not fit into it; implies --streamed.',
+)
+flags.DEFINE_string(
+  'coordinator',
+  None,
+  'Address host:port of process 0, for a run on several hosts that share the work directory; "auto" where the '
+  'scheduler of a cluster tells JAX which process this is.',
+)
+flags.DEFINE_integer('processes', None, 'Processes of such a run, unless the coordinator is "auto".', lower_bound=1)
+flags.DEFINE_integer('process', None, 'Number of this one, from 0 on.', lower_bound=0)
 flags.DEFINE_bool('tensorboard', False, 'Also write TensorBoard event files.')
 flags.DEFINE_integer('epochs', TRAINING.epochs, 'Passes over the training magnetograms.')
 flags.DEFINE_integer('batch_size', TRAINING.batch_size, 'Magnetograms per step.')
@@ -131,10 +146,34 @@ class ProgressBar:
     self._bar.close()
 
 
+def join_processes() -> None:
+  """Makes this process one of several that train together, where the flags say so.
+
+  Raises:
+    ValueError: The flags do not belong together, or the others were not found.
+  """
+  numbers = FLAGS.processes, FLAGS.process
+  if FLAGS.coordinator is None or FLAGS.coordinator == 'auto':
+    if numbers != (None, None):
+      raise ValueError('--processes and --process belong to --coordinator=host:port.')
+    if FLAGS.coordinator is None:
+      return
+    given = {}
+  elif None in numbers or FLAGS.process >= FLAGS.processes:
+    raise ValueError(f'--coordinator needs --processes and a smaller --process, got {numbers[0]} and {numbers[1]}.')
+  else:
+    given = {'coordinator_address': FLAGS.coordinator, 'num_processes': FLAGS.processes, 'process_id': FLAGS.process}
+  try:
+    jax.distributed.initialize(**given)
+  except (RuntimeError, ValueError) as error:
+    raise ValueError(f'The processes did not find each other at {FLAGS.coordinator}: {error}') from error
+
+
 def main() -> None:
   run_settings = settings_from_flags()
-  execution = Execution(FLAGS.members_at_once, FLAGS.streamed, FLAGS.block_maps)
-  survey = read_survey(FLAGS.survey, max_missing=FLAGS.max_missing)
+  join_processes()
+  execution = Execution(FLAGS.members_at_once, FLAGS.streamed or FLAGS.scratch is not None, FLAGS.block_maps)
+  survey = read_survey(FLAGS.survey, FLAGS.max_missing, FLAGS.scratch)
   settings = {
     'survey_checksum': checksum(survey),
     'survey_source': survey.source,
@@ -144,6 +183,9 @@ def main() -> None:
   path_of_splits = pathlib.Path(FLAGS.workdir) / 'splits.json'
   splits = folds.read_or_make_splits(path_of_splits, survey, FLAGS.folds, FLAGS.seed)
   cross_validation.fold_rows(survey, splits, run_settings.train_intervals)  # Fails here, before anything is written.
+  if not is_first_process():  # The first one alone writes, but for checkpoints, and speaks to the user.
+    cross_validation.run(survey, splits, run_settings, FLAGS.workdir, execution=execution)
+    return
   seen = transforms.crop(survey.field, run_settings.model.visible_px(survey.field.shape[-1]))
   domain = training_domain(survey.replace(field=seen))
   directory = workdir.open_workdir(FLAGS.workdir, settings, PRODUCT, domain, FLAGS.survey)

@@ -132,17 +132,20 @@ class Convolution(nn.Module):
     if channel is not None:  # By XLA's convolution: patches were four times slower for a single channel.
       maps = jax.lax.dynamic_slice_in_dim(maps, channel, 1, axis=3)
       return convolve_lax(maps, jax.lax.dynamic_slice_in_dim(kernel, channel, 1, axis=2), self.stride)
-    lowering = choose_lowering(self.stride) if self.lowering == 'auto' else self.lowering
+    lowering = choose_lowering(self.stride, maps.shape[-1]) if self.lowering == 'auto' else self.lowering
     return LOWERINGS[lowering](maps, kernel, self.stride) + bias
 
 
-def choose_lowering(stride: int) -> str:
-  """Returns the lowering of a layer that was the fastest one in `experiments.benchmark`.
+def choose_lowering(stride: int, channels: int) -> str:
+  """Returns the lowering of a layer, by what was fastest in the group `lowerings` of `experiments.benchmark`.
 
-  On a CPU `patches` for strided layers and `lax` for the others; on accelerators `lax`. Members that are trained side
-  by side are another matter: their kernels differ, and only matrix products batch well (`cross_validation`).
+  On a CPU, strided layers by `space_to_depth` where they see one channel and by `patches` where they see more; all
+  others, and everything on accelerators, by `lax`. Members that are trained side by side are another matter: their
+  kernels differ, and only matrix products batch well (`cross_validation`).
   """
-  return 'patches' if stride > 1 and jax.default_backend() == 'cpu' else 'lax'
+  if stride == 1 or jax.default_backend() != 'cpu':
+    return 'lax'
+  return 'space_to_depth' if channels == 1 else 'patches'
 
 
 def convolve_lax(maps: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:

@@ -11,12 +11,14 @@ from astropy.table import Table
 from scipy.special import expit
 
 from hearjax import features
+from hearjax.chunks import map_chunks
 from hearjax.survey.survey import Survey
 
 if TYPE_CHECKING:
   from hearjax.survey.hmi import Patch  # Needs the extra `sun`, which training does not.
 
 RANGE_PERCENTILES = (1, 99)
+CHUNK = 256  # Maps measured at a time.
 UNITS = {
   'longitude': u.deg,
   'latitude': u.deg,
@@ -53,13 +55,13 @@ def training_domain(survey: Survey) -> dict[str, Any]:
     `max_missing` (fraction of the pixels of `field`): the extremes; `n_frames`: median number of frames averaged into
     a magnetogram; `source`, `pixel_scale_mm` [Mm], `size` [px].
   """
-  flux, peak = _flux_and_peak(survey.field, survey.pixel_scale_mm)
+  flux, peak, missing = _measure(survey.field, survey.pixel_scale_mm)
   return {
     'unsigned_flux_mx': [float(value) for value in np.percentile(flux, RANGE_PERCENTILES)],
     'peak_gauss': [float(value) for value in np.percentile(peak, RANGE_PERCENTILES)],
     'min_mu': float(np.min(survey.mu)),
     # Not survey.missing, which is that of the whole map.
-    'max_missing': float(np.max(np.mean(~np.isfinite(survey.field), axis=(1, 2)))),
+    'max_missing': float(np.max(missing)),
     'n_frames': int(np.median(survey.n_frames)),
     'source': survey.source,
     'pixel_scale_mm': float(survey.pixel_scale_mm),
@@ -119,7 +121,7 @@ def score_patches(
     table[name] = [getattr(patch, name) for patch in patches]
   table['probability'] = expit(logits.mean(axis=0))
   table['probability_std'] = expit(logits).std(axis=0)
-  table['unsigned_flux'], table['peak_field'] = _flux_and_peak(field, domain['pixel_scale_mm'])
+  table['unsigned_flux'], table['peak_field'], _ = _measure(field, domain['pixel_scale_mm'])
   table['outside'] = [outside_domain(domain, row) for row in table]
   table['note'] = [_note(patch) for patch in patches]
   for name, unit in UNITS.items():
@@ -142,11 +144,16 @@ def _note(patch: 'Patch') -> str:
   return '; '.join(part for part in (quality, patch.notes) if part)
 
 
-def _flux_and_peak(field: np.ndarray, pixel_scale_mm: float) -> tuple[np.ndarray, np.ndarray]:
-  """Returns `[n]` unsigned flux [Mx] and `[n]` peak |B| [G] of `[n, y, x]` field [G], float64."""
+def _measure(field: np.ndarray, pixel_scale_mm: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Returns `[n]` unsigned flux [Mx], peak |B| [G] and fraction of missing pixels of `[n, y, x]` field [G], float64."""
+  measured = map_chunks(lambda maps: _measure_chunk(maps, pixel_scale_mm), field, min(CHUNK, len(field)))
+  flux, peak, missing = (values.astype(np.float64) for values in measured)
+  return flux, peak, missing
 
-  def measure(one: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return features.unsigned_flux(one, pixel_scale_mm), features.peak_field(one)
 
-  flux, peak = jax.lax.map(measure, jnp.asarray(field))
-  return np.asarray(flux, np.float64), np.asarray(peak, np.float64)
+@jax.jit
+def _measure_chunk(field: jax.Array, pixel_scale_mm: float) -> tuple[jax.Array, jax.Array, jax.Array]:
+  def measure(one: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    return features.unsigned_flux(one, pixel_scale_mm), features.peak_field(one), jnp.mean(~jnp.isfinite(one))
+
+  return jax.lax.map(measure, field)

@@ -7,7 +7,7 @@ through all steps of an epoch inside one program, every member on its own rows o
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -18,7 +18,7 @@ import optax
 from flax import struct
 
 from hearjax.augmentation import Augmentation, augment
-from hearjax.devices import fetch
+from hearjax.devices import compiler_options, fetch
 from hearjax.feed import Feed
 
 Params = Any
@@ -114,7 +114,6 @@ def is_over(state: MemberState, settings: TrainSettings) -> jax.Array | np.ndarr
   return (state.epoch >= settings.epochs) | (state.epoch - state.best_epoch >= settings.patience)
 
 
-@functools.partial(jax.jit, static_argnames=('model', 'tx', 'settings'), donate_argnames='state')
 def train_step(
   state: MemberState,
   field: jax.Array,
@@ -126,10 +125,10 @@ def train_step(
   tx: optax.GradientTransformation,
   settings: TrainSettings,
 ) -> tuple[MemberState, jax.Array]:
-  """Takes one step of one member on the rows of a batch.
+  """Takes one step of one member on the rows of a batch; pure, for `compiled_step` or a larger program.
 
   Args:
-    state: The member's state; its buffers are given up.
+    state: The member's state.
     field: `[n, y, x]` maps [G] that all members share; the batch is gathered on the device.
     rows: `[batch]` where in it the maps of the batch are.
     label: `[batch]` their labels.
@@ -156,10 +155,22 @@ def train_step(
   return state.replace(params=params, average=average, optimizer=optimizer, step=state.step + 1), loss
 
 
-@functools.partial(jax.jit, static_argnames='model')
 def eval_step(params: Params, field: jax.Array, rows: jax.Array, *, model: nn.Module) -> jax.Array:
-  """Returns `[batch]` logits of the given rows of `[n, y, x]` field [G]."""
+  """Returns `[batch]` logits of the given rows of `[n, y, x]` field [G]; pure, as `train_step`."""
   return model.apply(params, field[rows])
+
+
+@functools.cache
+def compiled_step() -> Callable[..., tuple[MemberState, jax.Array]]:
+  """Returns `train_step` as a program of its own; the buffers of the state are given up."""
+  static = ('model', 'tx', 'settings')
+  return jax.jit(train_step, static_argnames=static, donate_argnames='state', compiler_options=compiler_options())
+
+
+@functools.cache
+def compiled_eval() -> Callable[..., jax.Array]:
+  """Returns `eval_step` as a program of its own."""
+  return jax.jit(eval_step, static_argnames='model', compiler_options=compiler_options())
 
 
 @jax.jit
@@ -181,7 +192,7 @@ def _take_steps(states, field, rows, label, keys, **static) -> tuple[MemberState
     return _steps_in_one_program(states, field, rows, label, np.asarray(jax.random.key_data(keys)), **static)
   state, losses = _first(states), []
   for batch in zip(rows[0], label[0], strict=True):
-    state, loss = train_step(state, field, *batch, keys[0], **static)
+    state, loss = compiled_step()(state, field, *batch, keys[0], **static)
     losses.append(loss)
   return _as_group(state), _as_group(jnp.stack(losses))
 
@@ -207,7 +218,7 @@ def _evaluate(params, field, rows, *, model) -> jax.Array:
   if len(rows) > 1:
     return _evaluate_in_one_program(params, field, rows, model=model)
   one = _first(params)
-  return _as_group(jnp.stack([eval_step(one, field, batch, model=model) for batch in rows[0]]))
+  return _as_group(jnp.stack([compiled_eval()(one, field, batch, model=model) for batch in rows[0]]))
 
 
 @functools.partial(jax.jit, static_argnames='model')
@@ -267,7 +278,7 @@ def predict(model: nn.Module, params: Params, feed: Feed, rows: np.ndarray, batc
   """Returns `[len(rows)]` logits of one member; the last batch is filled up, so that one compilation serves all."""
   filled, _ = fill_batches([rows], batch_size)
   blocks = feed.blocks(filled)
-  logits = [eval_step(params, field, batch, model=model) for field, places, _ in blocks for batch in places[0]]
+  logits = [compiled_eval()(params, field, batch, model=model) for field, places, _ in blocks for batch in places[0]]
   return np.concatenate(fetch(logits))[: len(rows)]
 
 

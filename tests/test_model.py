@@ -63,10 +63,12 @@ def test_lowerings_share_parameters_and_logits(name):
   np.testing.assert_allclose(ours, automatic, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(('backend', 'of_stride_2'), [('cpu', 'patches'), ('gpu', 'lax')])
-def test_the_automatic_lowering_is_the_documented_one(monkeypatch, backend, of_stride_2):
+@pytest.mark.parametrize(
+  ('backend', 'first', 'strided'), [('cpu', 'space_to_depth', 'patches'), ('gpu', 'lax', 'lax'), ('tpu', 'lax', 'lax')]
+)
+def test_the_automatic_lowering_is_the_documented_one(monkeypatch, backend, first, strided):
   monkeypatch.setattr(jax, 'default_backend', lambda: backend)
-  assert (choose_lowering(1), choose_lowering(2)) == ('lax', of_stride_2)
+  assert [choose_lowering(*shape) for shape in ((2, 1), (2, 16), (1, 1), (1, 16))] == [first, strided, 'lax', 'lax']
 
 
 def test_bfloat16_is_coarser_and_leaves_parameters_and_logit_in_float32():

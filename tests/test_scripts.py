@@ -143,8 +143,9 @@ def test_respond_leaves_its_products_and_a_summary(finished):
   sweep = ('--family=bipole,random', '--n_scales=4', '--n_strengths=3', '--samples=2')
   injection = ('--trials=4', '--resamples=20', '--false_alarm_rate=0.2')
   printed = succeed('respond', f'--workdir={finished}', *sweep, *injection, run=as_user)
-  for part in ('Largest output at fixed flux', 'Half of the injected', 'Pairing', 'Response', 'The networks read'):
+  for part in ('Largest output at fixed flux', 'Half of the injected', 'Pairing', 'The networks read'):
     assert part in printed
+  assert 'Response largest' in printed or 'Skill does not depend on the wavelength' in printed
   for name in ('response', 'maximum', 'findings', 'completeness', 'detection_limit', 'pairing', 'spectral'):
     table = Table.read(finished / 'response' / f'{name}.ecsv', format='ascii.ecsv')
     assert len(table) and len(table.meta['survey_checksum']) == 64

@@ -100,11 +100,12 @@ def test_a_killed_run_resumes_to_the_same_predictions(tmp_path, where):
 
 def test_one_compilation_serves_all_folds_and_seeds():
   survey, splits = survey_and_splits(pairs=9)  # Folds of different sizes.
-  training.train_step.clear_cache()
-  training.eval_step.clear_cache()
+  step, evaluation = training.compiled_step(), training.compiled_eval()
+  step.clear_cache()
+  evaluation.clear_cache()
   cross_validation.run(survey, splits, SETTINGS)
-  assert training.train_step._cache_size() == 1
-  assert training.eval_step._cache_size() == 1 + (SETTINGS.training.batch_size != 64)
+  assert step._cache_size() == 1
+  assert evaluation._cache_size() == 1 + (SETTINGS.training.batch_size != 64)
 
 
 def test_predictions_do_not_depend_on_the_batch_size():

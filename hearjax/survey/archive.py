@@ -8,6 +8,8 @@ behind it can trust what it gets.
 import contextlib
 import os
 import pathlib
+import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -131,12 +133,14 @@ def write_index(root: str | os.PathLike, survey: Survey, meta: dict[str, Any] | 
 # --- Reading ----------------------------------------------------------------------------------------------------
 
 
-def read_survey(root: str | os.PathLike, max_missing: float = 0.2) -> Survey:
+def read_survey(root: str | os.PathLike, max_missing: float = 0.2, scratch: str | os.PathLike | None = None) -> Survey:
   """Reads an archive and checks it.
 
   Args:
     root: Folder of the archive.
     max_missing: Largest fraction of non-finite pixels that a magnetogram may have.
+    scratch: Folder for a file of the uncompressed maps, which is then mapped into memory instead of held there: for a
+      survey larger than the memory. It has no name and is gone with the survey. None holds the maps in memory.
 
   Returns:
     The survey, sorted as in the index, on the host.
@@ -148,7 +152,7 @@ def read_survey(root: str | os.PathLike, max_missing: float = 0.2) -> Survey:
   """
   root = pathlib.Path(root)
   table = read_index(root)
-  field = _read_fields(root, table)
+  field = _read_fields(root, table, scratch)
   survey = build_survey(table, field, float(table.meta['pixel_scale_mm']), str(table.meta['source']))
   _check_missing(survey, max_missing)
   return survey
@@ -278,7 +282,7 @@ def _check_missing(survey: Survey, max_missing: float) -> None:
     )
 
 
-def _read_fields(root: pathlib.Path, table: Table) -> np.ndarray:
+def _read_fields(root: pathlib.Path, table: Table, scratch: str | os.PathLike | None) -> np.ndarray:
   files, planes = np.asarray(table['file']), np.asarray(table['plane'])
   field = None
   for name in dict.fromkeys(files.tolist()):
@@ -287,7 +291,7 @@ def _read_fields(root: pathlib.Path, table: Table) -> np.ndarray:
     except FileNotFoundError as error:
       raise FileNotFoundError(f'{root / INDEX_NAME} names the file {name!r}, which is not there.') from error
     if field is None:
-      field = np.empty((len(table), *maps.shape[1:]), np.float32)
+      field = _room((len(table), *maps.shape[1:]), scratch)
     if maps.shape[1:] != field.shape[1:]:
       raise ValueError(
         f'{root / name} holds maps of {maps.shape[1:]} px, other files of {field.shape[1:]} px; '
@@ -299,6 +303,18 @@ def _read_fields(root: pathlib.Path, table: Table) -> np.ndarray:
       raise ValueError(f'{root / INDEX_NAME} asks for plane {bad[0]} of {name}, which has planes 0 to {len(maps) - 1}.')
     field[rows] = maps[planes[rows]]
   return field
+
+
+def _room(shape: tuple[int, ...], scratch: str | os.PathLike | None) -> np.ndarray:
+  if scratch is None:
+    return np.empty(shape, np.float32)
+  needed, free = 4 * int(np.prod(shape)), shutil.disk_usage(scratch).free
+  if needed > free:  # Written through a mapping, a full disk would kill the process.
+    raise OSError(
+      f'{scratch} has {free / 1e6:.0f} MB left, and the maps need {needed / 1e6:.0f} MB; name another folder.'
+    )
+  with tempfile.TemporaryFile(dir=scratch) as file:  # The mapping outlives the name and the handle of its file.
+    return np.memmap(file, np.float32, mode='w+', shape=shape)
 
 
 def _inside(root: pathlib.Path, name: str) -> pathlib.Path:

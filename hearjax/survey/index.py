@@ -69,7 +69,7 @@ def build_survey(table: Table, field: np.ndarray, pixel_scale_mm: float, source:
   region_ids, region = index_names(table['region_id'])
   pair_ids, pair = index_names(table['pair_id'])
   numbers = {name: np.asarray(table[name], dtype) for name, (_, dtype) in NUMBERS.items()}
-  numbers['missing'] = np.mean(~np.isfinite(field), axis=(1, 2), dtype=np.float32)
+  numbers['missing'] = np.array([np.mean(~np.isfinite(one), dtype=np.float32) for one in field])  # Map by map: bounded.
   return Survey(
     field=field,
     **numbers,
