@@ -1,6 +1,7 @@
 """The network: a small convolutional classifier of magnetograms, and the only module that knows layers."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -29,7 +30,7 @@ class ModelSettings:
       strong flux does not outweigh all else; 0 for no logarithm. A filter without activation adds nothing either way.
     symmetries: Symmetries that the logit obeys exactly, each by averaging over its two versions of the map:
       any of `polarity`, `mirror_longitude`, `mirror_latitude`, `transpose`.
-    lowering: How convolutions are computed: `auto`, or one of `LOWERINGS` for all layers (see `choose_lowering`).
+    lowering: How convolutions are computed: `auto`, or one of `LOWERINGS` for all layers (see `choose_lowerings`).
     precision: `float32`, or `bfloat16` for the activations and products of the convolutions; parameters, averages and
       logit are of float32 either way.
   """
@@ -104,6 +105,9 @@ Masks = tuple[jax.Array, ...]
 
 # --- Convolution: one module, several ways to compute it ---------------------------------------------------------
 
+# From `[batch, y, x, channel]` maps, `[ky, kx, channel, feature]` kernel and stride to the zero-padded convolution.
+Lowering = Callable[[jax.Array, jax.Array, int], jax.Array]
+
 
 class Convolution(nn.Module):
   """A strided convolution with zero padding (`SAME`), with the same parameters however it is computed.
@@ -112,7 +116,7 @@ class Convolution(nn.Module):
     features: Filters.
     kernel: Side of the kernel [px].
     stride: Stride [px].
-    lowering: `auto` for the choice of `choose_lowering`, or one of `LOWERINGS`.
+    lowering: `auto` for the choice of `choose_lowerings`, or one of `LOWERINGS`.
   """
 
   features: int
@@ -132,20 +136,50 @@ class Convolution(nn.Module):
     if channel is not None:  # By XLA's convolution: patches were four times slower for a single channel.
       maps = jax.lax.dynamic_slice_in_dim(maps, channel, 1, axis=3)
       return convolve_lax(maps, jax.lax.dynamic_slice_in_dim(kernel, channel, 1, axis=2), self.stride)
-    lowering = choose_lowering(self.stride, maps.shape[-1]) if self.lowering == 'auto' else self.lowering
-    return LOWERINGS[lowering](maps, kernel, self.stride) + bias
+    ways = choose_lowerings(self.stride, maps.shape[-1]) if self.lowering == 'auto' else (self.lowering,) * 2
+    return convolve(maps, kernel, self.stride, *ways) + bias
 
 
-def choose_lowering(stride: int, channels: int) -> str:
-  """Returns the lowering of a layer, by what was fastest in the group `lowerings` of `experiments.benchmark`.
+def choose_lowerings(stride: int, channels: int) -> tuple[str, str]:
+  """Returns what was fastest for a layer in the group `lowerings` of `experiments.benchmark`.
 
-  On a CPU, strided layers by `space_to_depth` where they see one channel and by `patches` where they see more; all
-  others, and everything on accelerators, by `lax`. Members that are trained side by side are another matter: their
-  kernels differ, and only matrix products batch well (`cross_validation`).
+  On a CPU `shifts` for the value and `space_to_depth` for value and gradient together where the layer sees one channel;
+  `lax` and `patches` where it sees more and is strided; `lax` for all others, and for everything on accelerators.
+  Members that are trained side by side are another matter: their kernels differ, and only matrix products batch well
+  (`cross_validation`).
+
+  Returns:
+    Lowering where the value alone is asked for, and where it is differentiated.
   """
-  if stride == 1 or jax.default_backend() != 'cpu':
-    return 'lax'
-  return 'space_to_depth' if channels == 1 else 'patches'
+  if jax.default_backend() != 'cpu':
+    return 'lax', 'lax'
+  if channels == 1:
+    return 'shifts', 'space_to_depth' if stride > 1 else 'lax'
+  return 'lax', 'patches' if stride > 1 else 'lax'
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def convolve(maps: jax.Array, kernel: jax.Array, stride: int, value: str, differentiated: str) -> jax.Array:
+  """Convolves by one of `LOWERINGS` where the value alone is asked for, and by another where it is differentiated.
+
+  It has a gradient of first order, in reverse mode.
+  """
+  return LOWERINGS[value](maps, kernel, stride)
+
+
+def _convolve_forward(
+  maps: jax.Array, kernel: jax.Array, stride: int, value: str, differentiated: str
+) -> tuple[jax.Array, Callable]:
+  return jax.vjp(lambda maps, kernel: LOWERINGS[differentiated](maps, kernel, stride), maps, kernel)
+
+
+def _convolve_backward(
+  stride: int, value: str, differentiated: str, pull_back: Callable, cotangent: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  return pull_back(cotangent)
+
+
+convolve.defvjp(_convolve_forward, _convolve_backward)
 
 
 def convolve_lax(maps: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
@@ -157,19 +191,34 @@ def convolve_lax(maps: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 
 def convolve_patches(maps: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
   """Does what `convolve_lax` does, as a product of the matrix of all patches with the kernel."""
-  side = kernel.shape[0]
+  views = _shifted(maps, kernel.shape[0], stride)
+  return jnp.concatenate(views, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
+
+
+def convolve_shifts(maps: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+  """Does what `convolve_lax` does, as a sum of shifted maps times their entry of the kernel: made for few channels."""
+  side, _, channels, features = kernel.shape
+  entries = kernel.reshape(-1, channels, features)
+  return sum(
+    view[..., channel, None] * entry[channel]
+    for view, entry in zip(_shifted(maps, side, stride), entries, strict=True)
+    for channel in range(channels)
+  )
+
+
+def _shifted(maps: jax.Array, side: int, stride: int) -> list[jax.Array]:
+  """Returns what each entry of a kernel of `side` px sees of zero-padded `[batch, y, x, channel]` maps, row by row."""
   pads, out = [], []
   for size in maps.shape[1:3]:
     before, n_out, after = same_padding(size, side, stride)
     pads.append((before, after))
     out.append(n_out)
   padded = jnp.pad(maps, ((0, 0), *pads, (0, 0)))
-  views = [
+  return [
     padded[:, row : row + (out[0] - 1) * stride + 1 : stride, column : column + (out[1] - 1) * stride + 1 : stride]
     for row in range(side)
     for column in range(side)
   ]
-  return jnp.concatenate(views, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
 
 
 def convolve_space_to_depth(maps: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
@@ -194,9 +243,10 @@ def convolve_space_to_depth(maps: jax.Array, kernel: jax.Array, stride: int) -> 
   return jax.lax.conv_general_dilated(maps, kernel, (1, 1), 'VALID', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
 
 
-LOWERINGS: dict[str, Callable[[jax.Array, jax.Array, int], jax.Array]] = {
+LOWERINGS: dict[str, Lowering] = {
   'lax': convolve_lax,
   'patches': convolve_patches,
+  'shifts': convolve_shifts,
   'space_to_depth': convolve_space_to_depth,
 }
 

@@ -13,7 +13,8 @@ from hearjax.model import (
   ModelSettings,
   build_model,
   central_window,
-  choose_lowering,
+  choose_lowerings,
+  convolve,
   convolve_patches,
 )
 
@@ -64,11 +65,39 @@ def test_lowerings_share_parameters_and_logits(name):
 
 
 @pytest.mark.parametrize(
-  ('backend', 'first', 'strided'), [('cpu', 'space_to_depth', 'patches'), ('gpu', 'lax', 'lax'), ('tpu', 'lax', 'lax')]
+  ('backend', 'stride', 'channels', 'expected'),
+  [
+    ('cpu', 2, 1, ('shifts', 'space_to_depth')),
+    ('cpu', 1, 1, ('shifts', 'lax')),
+    ('cpu', 2, 16, ('lax', 'patches')),
+    ('cpu', 1, 16, ('lax', 'lax')),
+    ('gpu', 2, 1, ('lax', 'lax')),
+    ('tpu', 2, 16, ('lax', 'lax')),
+  ],
 )
-def test_the_automatic_lowering_is_the_documented_one(monkeypatch, backend, first, strided):
+def test_the_automatic_lowerings_are_the_documented_ones(monkeypatch, backend, stride, channels, expected):
   monkeypatch.setattr(jax, 'default_backend', lambda: backend)
-  assert [choose_lowering(*shape) for shape in ((2, 1), (2, 16), (1, 1), (1, 16))] == [first, strided, 'lax', 'lax']
+  assert choose_lowerings(stride, channels) == expected
+
+
+@pytest.mark.parametrize('shape', [(5, 2, 1), (3, 2, 4), (3, 1, 4)])
+def test_what_is_chosen_has_the_value_and_the_gradient_of_the_convolution(shape):
+  side, stride, channels = shape
+  maps, kernel = random_field(2, 16, 17, channels) / 100, random_field(side, side, channels, 4, seed=1) / 100
+  chosen = choose_lowerings(stride, channels)
+
+  def loss(convolve):
+    return lambda maps, kernel: (convolve(maps, kernel) ** 2).mean()
+
+  def ours(maps, kernel):
+    return convolve(maps, kernel, stride, *chosen)
+
+  def theirs(maps, kernel):
+    return LOWERINGS['lax'](maps, kernel, stride)
+
+  np.testing.assert_allclose(ours(maps, kernel), theirs(maps, kernel), rtol=1e-5, atol=1e-5)
+  for gradient, expected in zip(*(jax.grad(loss(way), (0, 1))(maps, kernel) for way in (ours, theirs)), strict=True):
+    np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_bfloat16_is_coarser_and_leaves_parameters_and_logit_in_float32():
