@@ -4,7 +4,8 @@ PyTorch is no requirement; this module is imported only where it is installed.
 """
 
 import copy
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import numpy as np
@@ -12,8 +13,21 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from hearjax import training
+from hearjax.cross_validation import FoldRows, RunSettings, member_key
 from hearjax.model import EmergenceNetwork, central_window, same_padding
+from hearjax.survey.survey import Survey
 from hearjax.training import Params, TrainSettings
+
+DEVICE = 'cuda' if jax.default_backend() == 'gpu' and torch.cuda.is_available() else 'cpu'
+# Memory format of the network, and whether it is compiled.
+FORMS = {
+  'PyTorch, channels last': (torch.channels_last, False),
+  'PyTorch, channels first': (torch.contiguous_format, False),
+  'PyTorch, channels last, compiled': (torch.channels_last, True),
+  'PyTorch, channels first, compiled': (torch.contiguous_format, True),
+}
+torch.set_num_threads(os.cpu_count() or 1)  # As many as XLA uses.
 
 
 class Network(nn.Module):
@@ -111,6 +125,109 @@ class Trainer:
     with torch.no_grad():
       torch._foreach_lerp_(list(self.average.parameters()), parameters, 1 - self.settings.average_decay)
     return loss.detach()
+
+
+def build(model: EmergenceNetwork, params: Params, size: int, form: torch.memory_format) -> Network:
+  """Returns the network on the device, in a memory format."""
+  return Network(model, params, size).to(DEVICE, memory_format=form)
+
+
+def wait() -> None:
+  """Waits for the device."""
+  if DEVICE == 'cuda':
+    torch.cuda.synchronize()
+
+
+def step_cases(model: EmergenceNetwork, params: Params, field: np.ndarray, times: int) -> dict[str, Callable]:
+  """Returns a case of some training steps on `[batch, y, x]` field [G] for each of `FORMS` that works here."""
+  maps = torch.from_numpy(field).to(DEVICE)
+  label = (torch.arange(len(field), device=DEVICE) % 2).float()
+
+  def case(form: torch.memory_format, compiled: bool) -> Callable:
+    trainer = Trainer(build(model, params, field.shape[-1], form), TrainSettings(), 10_000, compiled)
+
+    def run() -> None:
+      for _ in range(times):
+        trainer.step(maps, label)
+      wait()
+
+    return run
+
+  return _working(case)
+
+
+def inference_cases(model: EmergenceNetwork, params: Params, field: np.ndarray, times: int) -> dict[str, Callable]:
+  """Returns a case of the logits of `[batch, y, x]` field [G], some times over, for each of `FORMS` that works here."""
+  maps = torch.from_numpy(field).to(DEVICE)
+
+  def case(form: torch.memory_format, compiled: bool) -> Callable:
+    network = build(model, params, field.shape[-1], form)
+    forward = torch.compile(network) if compiled else network
+
+    @torch.inference_mode()
+    def run() -> None:
+      for _ in range(times):
+        forward(maps)
+        wait()
+
+    return run
+
+  return _working(case)
+
+
+def _working(case: Callable[[torch.memory_format, bool], Callable]) -> dict[str, Callable]:
+  cases = {}
+  for name, form in FORMS.items():
+    run = case(*form)
+    try:
+      run()
+    except torch._dynamo.exc.BackendCompilerFailed:  # A compiled one needs a C++ compiler.
+      print(f'Left out: {name}, which cannot be compiled here.')
+      continue
+    cases[name] = run
+  return cases
+
+
+def sweep_cases(
+  model: EmergenceNetwork, params: Params, field: np.ndarray, chunk: int = 64
+) -> dict[str, Callable[[], object]]:
+  """Returns a case of `single_filter_sweep` over `[n, y, x]` field [G], a chunk at a time, for each memory format."""
+  chunks = torch.from_numpy(field).to(DEVICE).split(chunk)
+
+  def case(form: torch.memory_format) -> Callable[[], object]:
+    network = build(model, params, field.shape[-1], form)
+    return lambda: [[logits.cpu() for logits in single_filter_sweep(network, maps)] for maps in chunks]
+
+  return {f'{name}, hooks': case(form) for name, (form, compiled) in FORMS.items() if not compiled}
+
+
+def cross_validate(model: EmergenceNetwork, survey: Survey, rows: Sequence[FoldRows], settings: RunSettings) -> None:
+  """Trains every member one after the other, as `hearjax.cross_validation` does without augmentation, and tests it.
+
+  Validation is the loss after every epoch; neither the best parameters are kept nor a threshold is chosen.
+  """
+  field = torch.from_numpy(np.array(survey.field)).to(DEVICE)
+  label = torch.from_numpy(np.array(survey.label, np.float32)).to(DEVICE)
+  train = settings.training
+  steps = max(1, max(len(fold.train) for fold in rows) // train.batch_size)
+  for number, fold in enumerate(rows):
+    for seed in range(settings.seeds):
+      key = member_key(settings.seed, number, seed)
+      params = model.init(key, survey.field[:1])
+      network = build(model, params, field.shape[-1], torch.channels_last)
+      trainer = Trainer(network, train, train.epochs * steps, compiled=False)
+      for epoch in range(train.epochs):
+        for batch in training.epoch_batches(key, epoch, fold.train, steps, train.batch_size):
+          batch = torch.from_numpy(batch)
+          trainer.step(field[batch], label[batch])
+        _evaluate(trainer.average, field, fold.validation, train.batch_size)
+      _evaluate(trainer.average, field, np.concatenate([fold.test, fold.train, fold.validation]), train.batch_size)
+  wait()
+
+
+@torch.inference_mode()
+def _evaluate(network: Network, field: torch.Tensor, rows: np.ndarray, batch_size: int) -> torch.Tensor:
+  return torch.cat([network(field[batch]) for batch in torch.from_numpy(rows).split(batch_size)])
 
 
 def single_filter_sweep(network: Network, field: torch.Tensor) -> Iterator[torch.Tensor]:

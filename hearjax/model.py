@@ -196,14 +196,11 @@ def convolve_patches(maps: jax.Array, kernel: jax.Array, stride: int) -> jax.Arr
 
 
 def convolve_shifts(maps: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-  """Does what `convolve_lax` does, as a sum of shifted maps times their entry of the kernel: made for few channels."""
+  """Does what `convolve_lax` does, as a sum over the kernel of shifted maps times its entry: made for one channel."""
   side, _, channels, features = kernel.shape
-  entries = kernel.reshape(-1, channels, features)
-  return sum(
-    view[..., channel, None] * entry[channel]
-    for view, entry in zip(_shifted(maps, side, stride), entries, strict=True)
-    for channel in range(channels)
-  )
+  views, entries = _shifted(maps, side, stride), kernel.reshape(-1, channels, features)
+  times = jnp.multiply if channels == 1 else jnp.matmul
+  return sum(times(view, entry) for view, entry in zip(views, entries, strict=True))
 
 
 def _shifted(maps: jax.Array, side: int, stride: int) -> list[jax.Array]:

@@ -68,6 +68,19 @@ def rewrite_region(root: pathlib.Path, edit, name: str = 'EAR000', **options) ->
 # --- Round trip -------------------------------------------------------------------------------------------------
 
 
+def test_maps_in_a_file_are_those_in_memory(root, tmp_path):
+  mapped = archive.read_survey(root, scratch=tmp_path)
+  assert isinstance(mapped.field, np.memmap)
+  assert_same(archive.read_survey(root), mapped)
+  assert [path.name for path in tmp_path.iterdir()] == ['survey']  # The file has no name.
+
+
+def test_a_disk_without_room_for_the_maps_is_told(root, tmp_path, monkeypatch):
+  monkeypatch.setattr(shutil, 'disk_usage', lambda path: shutil._ntuple_diskusage(10, 10, 0))
+  with pytest.raises(OSError, match=r'has 0 MB left, and the maps need .* MB'):
+    archive.read_survey(root, scratch=tmp_path)
+
+
 def test_round_trip_is_exact(root, tiny_survey):
   back = archive.read_survey(root)
   assert_same(back, tiny_survey)

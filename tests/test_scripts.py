@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import socket
 import subprocess
 import time
 
@@ -130,11 +131,68 @@ def test_a_study_of_other_settings_is_not_gone_on_with(tmp_path):
 
 
 @pytest.mark.slow
+def test_two_processes_train_what_one_does(quick_survey, finished, tmp_path):
+  with socket.socket() as free:
+    free.bind(('localhost', 0))
+    coordinator = f'localhost:{free.getsockname()[1]}'
+  arguments = [f'--survey={quick_survey}', f'--workdir={tmp_path}/work', *QUICK, f'--coordinator={coordinator}']
+  processes = [
+    subprocess.Popen(
+      command('train', *arguments, '--processes=2', f'--process={number}'),
+      cwd=ROOT,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+    for number in range(2)
+  ]
+  told = [process.communicate(timeout=300) for process in processes]
+  assert [process.returncode for process in processes] == [0, 0], told
+  assert 'Trained 2 networks' in told[0][0] and not told[1][0]
+  ours, theirs = (predictions(workdir) for workdir in (tmp_path / 'work', finished))
+  np.testing.assert_allclose(ours['logit'], theirs['logit'], rtol=1e-3, atol=1e-3)
+
+
+def test_processes_that_do_not_belong_together_are_told(quick_survey, tmp_path):
+  arguments = [f'--survey={quick_survey}', f'--workdir={tmp_path}/work', *QUICK]
+  assert '--processes and --process belong to' in fail('train', *arguments, '--processes=2')
+  sentence = '--coordinator needs --processes and a smaller --process, got 2 and 2.'
+  assert sentence in fail('train', *arguments, '--coordinator=localhost:1', '--processes=2', '--process=2')
+  assert 'did not find each other' in fail('train', *arguments, '--coordinator=auto', run=as_user)
+
+
+@pytest.mark.slow
+def test_maps_in_a_file_give_the_same_and_leave_nothing_behind(quick_survey, finished, tmp_path):
+  scratch = tmp_path / 'scratch'
+  scratch.mkdir()
+  arguments = [f'--survey={quick_survey}', f'--workdir={tmp_path}/work', *QUICK]
+  succeed('train', *arguments, f'--scratch={scratch}', '--block_maps=20')
+  np.testing.assert_allclose(
+    predictions(tmp_path / 'work')['logit'], predictions(finished)['logit'], rtol=1e-3, atol=1e-3
+  )
+  assert not list(scratch.iterdir())
+  assert 'No such file or directory' in fail('train', *arguments, f'--scratch={scratch}/none')
+
+
+def test_compiled_programs_are_kept(quick_survey, tmp_path):
+  arguments = [f'--survey={quick_survey}', '--folds=2', '--models=da_flux']
+  cache = tmp_path / 'compiled'
+  succeed('baseline', *arguments, f'--workdir={tmp_path}/work', f'--compilation_cache={cache}', run=as_user)
+  assert list(cache.iterdir())
+  assert 'Exists' in fail(
+    'baseline', *arguments, f'--workdir={tmp_path}/other', f'--compilation_cache={quick_survey}/survey.ecsv'
+  )
+
+
+@pytest.mark.slow
 def test_benchmark_runs_at_a_small_size(tmp_path):
   printed = succeed('benchmark', '--small', '--repeats=1', f'--out={tmp_path}', run=as_user)
   assert 'every filter dropped alone' in printed
   table = Table.read(tmp_path / 'benchmark.ecsv', format='ascii.ecsv')
   assert table.meta['small'] and np.all(table['seconds'] > 0)
+  profile = Table.read(tmp_path / 'profile.ecsv', format='ascii.ecsv')
+  assert np.sum(profile['share']) == pytest.approx(1) and 'convolution 1, value' in profile['stage']
+  assert (tmp_path / 'benchmark.png').stat().st_size > 10_000
   assert 'there are sweep' in fail('benchmark', '--groups=foo', f'--out={tmp_path}/other')
 
 

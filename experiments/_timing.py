@@ -1,0 +1,91 @@
+"""How `benchmark` measures: cases in turns within one run, told as ratios of their medians."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+Case = Callable[[], object]  # Does the work once and returns what must be waited for.
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+  """Cases that do the same work.
+
+  Attributes:
+    name: Of the group.
+    cases: What to time, by name.
+    reference: Cases of which the fastest is what the others are told as ratios to; the first of all for none.
+    units: Units of work in one call, such as steps; seconds are told for one.
+    flop: Floating-point operations of a unit, for the share of the machine's peak; 0 where that says nothing.
+    target: Case that has a target.
+    largest_ratio, largest_seconds, smallest_speedup: That target, None for none; the speed-up is that over the
+      reference.
+    once: Whether a case takes so long that it runs once, its compilation included.
+  """
+
+  name: str
+  cases: dict[str, Case]
+  reference: tuple[str, ...] = ()
+  units: int = 1
+  flop: float = 0.0
+  target: str = ''
+  largest_ratio: float | None = None
+  largest_seconds: float | None = None
+  smallest_speedup: float | None = None
+  once: bool = False
+
+
+def time_cases(group: Group, repeats: int) -> dict[str, np.ndarray]:
+  """Times the cases of a group in turns, so that a slow spell of the machine meets all alike.
+
+  Args:
+    group: The cases; each runs once beforehand, which compiles it, unless they run only once.
+    repeats: Rounds.
+
+  Returns:
+    `[round]` seconds of one unit of work, for every case.
+  """
+  repeats = 1 if group.once else repeats
+  if not group.once:
+    for case in group.cases.values():
+      jax.block_until_ready(case())
+  seconds = np.empty((repeats, len(group.cases)))
+  for turn in range(repeats):
+    for number, case in enumerate(group.cases.values()):
+      started = time.perf_counter()
+      jax.block_until_ready(case())
+      seconds[turn, number] = time.perf_counter() - started
+  return dict(zip(group.cases, seconds.T / group.units, strict=True))
+
+
+def describe(group: Group, seconds: dict[str, np.ndarray], peak: float) -> list[dict]:
+  """Returns one table row for every case of a group.
+
+  Args:
+    group: The group.
+    seconds: What `time_cases` returns.
+    peak: Floating-point operations per second of the machine's matrix product.
+  """
+  reference = min(float(np.median(seconds[name])) for name in group.reference or list(seconds)[:1])
+  rows = []
+  for case, times in seconds.items():
+    low, median, high = np.percentile(times, (25, 50, 75)).tolist()
+    row = {'group': group.name, 'case': case, 'seconds': median, 'seconds_low': low, 'seconds_high': high}
+    row |= {'ratio': median / reference, 'share_of_peak': group.flop / median / peak}
+    rows.append({**row, 'target': judge(group, median, reference) if case == group.target else ''})
+  return rows
+
+
+def judge(group: Group, seconds: float, reference: float) -> str:
+  """Returns the target of a group and whether it is met."""
+  for name, value, limit, met in (
+    ('ratio <=', seconds / reference, group.largest_ratio, lambda value, limit: value <= limit),
+    ('seconds <=', seconds, group.largest_seconds, lambda value, limit: value <= limit),
+    ('speed-up >=', reference / seconds, group.smallest_speedup, lambda value, limit: value >= limit),
+  ):
+    if limit is not None:
+      return f'{name} {limit:g}: {"met" if met(value, limit) else "missed"}'
+  return ''

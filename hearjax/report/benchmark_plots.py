@@ -1,0 +1,62 @@
+"""The figure of the benchmark: how long each case takes, relative to the others of its group."""
+
+import os
+
+import numpy as np
+from astropy.table import Table
+from matplotlib.figure import Figure
+
+from hearjax.report import style
+
+BAR = 0.26  # Height of a bar [inch].
+
+
+def plot_benchmark(table: Table, machine: str, file: str | os.PathLike) -> None:
+  """Draws the ratio of each case to the reference of its group, with quartiles, on a logarithmic axis.
+
+  Args:
+    table: Rows of `benchmark.ecsv`: group, case, seconds, seconds_low, seconds_high, ratio.
+    machine: Where it was measured.
+    file: PNG file to write.
+
+  Raises:
+    OSError: The file cannot be written.
+  """
+  groups = list(dict.fromkeys(table['group']))
+  lines = len(table) + len(groups)
+  figure = Figure(figsize=(9.0, 1.4 + BAR * lines), layout='constrained')
+  axes = figure.subplots()
+  place, labels, places = 0.0, [], []
+  for group in groups:
+    rows = table[table['group'] == group]
+    axes.text(0.0, place, f' {group}', transform=axes.get_yaxis_transform(), va='center', weight='bold', fontsize=9)
+    place += 1
+    for row in rows:
+      ratio, per_second = row['ratio'], row['ratio'] / row['seconds']
+      spread = [[max(ratio - row['seconds_low'] * per_second, 0)], [max(row['seconds_high'] * per_second - ratio, 0)]]
+      colour = style.ORANGE if row['case'].startswith('PyTorch') else style.BLUE
+      axes.plot(ratio, place, 'o', color=colour, markersize=5)
+      axes.errorbar(ratio, place, xerr=spread, color=colour, linewidth=1.2, capsize=2)
+      axes.text(1.01, place, duration(row['seconds']), transform=axes.get_yaxis_transform(), va='center', fontsize=8)
+      labels.append(row['case'])
+      places.append(place)
+      place += 1
+  axes.set_yticks(places, labels, fontsize=8)
+  axes.set_ylim(place - 0.4, -0.8)
+  axes.set_xscale('log')
+  ratios = np.asarray(table['ratio'])
+  axes.set_xlim(min(0.5, 0.7 * ratios.min()), max(2.0, 1.5 * ratios.max()))
+  axes.axvline(1, color='black', linewidth=0.8)
+  axes.grid(axis='x', which='both', color='0.9', linewidth=0.6)
+  axes.set_axisbelow(True)
+  axes.set_xlabel('Time relative to the reference of the group (median and quartiles; right: of one unit of work)')
+  axes.set_title(f'{machine}\nPyTorch orange, everything else blue', fontsize=9, loc='left')
+  style.save(figure, file)
+
+
+def duration(seconds: float) -> str:
+  """Returns seconds as a short text with its unit."""
+  for limit, factor, unit in ((1e-3, 1e6, 'µs'), (1.0, 1e3, 'ms')):
+    if seconds < limit:
+      return f'{seconds * factor:.3g} {unit}'
+  return f'{seconds:.3g} s'
