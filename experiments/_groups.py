@@ -170,12 +170,14 @@ def lowerings(size: dict, seed: int) -> Iterator[Group]:
         continue  # Activations of gigabytes.
       field = noise(batch, seed, side)
       cases = {way: steps_alone(settings[way], field, batch, 1) for way in ways}
-      yield Group(f'step, {side} px, batch {batch}', cases, flop=batch * step_flop(settings['auto'], side))
+      flop = batch * step_flop(settings['auto'], side)
+      yield Group(f'step, {side} px, batch {batch}', cases, side=side, batch=batch, flop=flop, rounds=3)
     members, batch = size['members'][-2], size['batches'][0]
-    field = Resident(jnp.asarray(noise(4 * batch, seed, side)))
-    cases = {way: epoch(settings[way], field, 4 * batch, side, members, batch) for way in LOWERINGS}
+    field = Resident(jnp.asarray(noise(batch, seed, side)))
+    cases = {way: epoch(settings[way], field, batch, side, members, batch) for way in LOWERINGS}
     flop = batch * step_flop(settings['auto'], side)
-    yield Group(f'{members} members in one program, {side} px, batch {batch}', cases, units=4 * members, flop=flop)
+    name = f'{members} members in one program, {side} px, batch {batch}'
+    yield Group(name, cases, side=side, batch=batch, units=members, flop=flop, rounds=3)
 
 
 def members(size: dict, seed: int) -> Iterator[Group]:
@@ -245,7 +247,7 @@ def first_step(size: dict, seed: int) -> Iterator[Group]:
       'nothing compiled before': lambda: subprocess.run(command, check=True).returncode,
       'with a compilation cache': lambda: subprocess.run([*command, folder], check=True).returncode,
     }
-    yield Group('first step', cases, target='nothing compiled before', largest_seconds=10)
+    yield Group('first step', cases, target='nothing compiled before', largest_seconds=10, rounds=3)
 
 
 # --- Interpretation ---------------------------------------------------------------------------------------------

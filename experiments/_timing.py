@@ -8,6 +8,8 @@ import jax
 import numpy as np
 
 Case = Callable[[], object]  # Does the work once and returns what must be waited for.
+PAUSE = 0.3  # Seconds before each: threads of the library that worked last still spin for a while.
+BRIEF = 0.5  # Seconds.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,23 +20,28 @@ class Group:
     name: Of the group.
     cases: What to time, by name.
     reference: Cases of which the fastest is what the others are told as ratios to; the first of all for none.
+    side, batch: Side of the maps [px] and maps in a step, where groups of a kind differ in them; else 0.
     units: Units of work in one call, such as steps; seconds are told for one.
     flop: Floating-point operations of a unit, for the share of the machine's peak; 0 where that says nothing.
     target: Case that has a target.
     largest_ratio, largest_seconds, smallest_speedup: That target, None for none; the speed-up is that over the
       reference.
-    once: Whether a case takes so long that it runs once, its compilation included.
+    rounds: Largest number of rounds, for cases that take long.
+    once: Whether they take so long that each runs once, its compilation included.
   """
 
   name: str
   cases: dict[str, Case]
   reference: tuple[str, ...] = ()
+  side: int = 0
+  batch: int = 0
   units: int = 1
   flop: float = 0.0
   target: str = ''
   largest_ratio: float | None = None
   largest_seconds: float | None = None
   smallest_speedup: float | None = None
+  rounds: int = 1_000
   once: bool = False
 
 
@@ -48,17 +55,25 @@ def time_cases(group: Group, repeats: int) -> dict[str, np.ndarray]:
   Returns:
     `[round]` seconds of one unit of work, for every case.
   """
-  repeats = 1 if group.once else repeats
+  repeats = 1 if group.once else min(repeats, group.rounds)
   if not group.once:
     for case in group.cases.values():
       jax.block_until_ready(case())
   seconds = np.empty((repeats, len(group.cases)))
   for turn in range(repeats):
     for number, case in enumerate(group.cases.values()):
-      started = time.perf_counter()
-      jax.block_until_ready(case())
-      seconds[turn, number] = time.perf_counter() - started
+      time.sleep(PAUSE)
+      elapsed = duration(case)
+      # Threads that slept are slow to begin with: where that matters, the next call counts.
+      seconds[turn, number] = duration(case) if elapsed < BRIEF else elapsed
   return dict(zip(group.cases, seconds.T / group.units, strict=True))
+
+
+def duration(case: Case) -> float:
+  """Returns how long one call of a case takes [s]."""
+  started = time.perf_counter()
+  jax.block_until_ready(case())
+  return time.perf_counter() - started
 
 
 def describe(group: Group, seconds: dict[str, np.ndarray], peak: float) -> list[dict]:
@@ -74,6 +89,7 @@ def describe(group: Group, seconds: dict[str, np.ndarray], peak: float) -> list[
   for case, times in seconds.items():
     low, median, high = np.percentile(times, (25, 50, 75)).tolist()
     row = {'group': group.name, 'case': case, 'seconds': median, 'seconds_low': low, 'seconds_high': high}
+    row |= {'side': group.side, 'batch': group.batch}
     row |= {'ratio': median / reference, 'share_of_peak': group.flop / median / peak}
     rows.append({**row, 'target': judge(group, median, reference) if case == group.target else ''})
   return rows

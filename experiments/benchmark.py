@@ -47,7 +47,7 @@ def main() -> None:
     for group in _groups.GROUPS[name](size, FLAGS.seed):
       part = describe(group, time_cases(group, FLAGS.repeats), peak)
       print_group(part)
-      rows += part
+      rows += [{'kind': name, **row} for row in part]
   profile = _profile.profile_step(FLAGS.seed)
   print('Where the time of a training step goes:')
   for row in profile:
@@ -61,7 +61,11 @@ def main() -> None:
   table = Table(rows, meta=meta)
   for column in ('seconds', 'seconds_low', 'seconds_high'):
     table[column].unit = u.s
-  benchmark_plots.plot_benchmark(table, machine(environment), out / 'benchmark.png')
+  of_lowerings = table['kind'] == 'lowerings'
+  if not of_lowerings.all():
+    benchmark_plots.plot_benchmark(table[~of_lowerings], machine(environment), out / 'benchmark.png')
+  if of_lowerings.any():
+    benchmark_plots.plot_lowerings(table[of_lowerings], machine(environment), out / 'lowerings.png')
   write_table(out / 'profile.ecsv', Table(profile, meta=meta))
   write_table(out / 'benchmark.ecsv', table)
   print(f'Written to {out}.')

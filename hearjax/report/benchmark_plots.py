@@ -1,4 +1,4 @@
-"""The figure of the benchmark: how long each case takes, relative to the others of its group."""
+"""Figures of the benchmark: each case relative to the others of its group, and lowerings against the size of maps."""
 
 import os
 
@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from hearjax.report import style
 
-BAR = 0.26  # Height of a bar [inch].
+BAR = 0.26  # Height of a case [inch].
+COLOURS = (style.BLACK, style.BLUE, style.ORANGE, style.GREEN, style.PURPLE)
 
 
 def plot_benchmark(table: Table, machine: str, file: str | os.PathLike) -> None:
@@ -51,6 +52,43 @@ def plot_benchmark(table: Table, machine: str, file: str | os.PathLike) -> None:
   axes.set_axisbelow(True)
   axes.set_xlabel('Time relative to the reference of the group (median and quartiles; right: of one unit of work)')
   axes.set_title(f'{machine}\nPyTorch orange, everything else blue', fontsize=9, loc='left')
+  style.save(figure, file)
+
+
+def plot_lowerings(table: Table, machine: str, file: str | os.PathLike) -> None:
+  """Draws the time of a training step per map against the side of the maps, for each way of computing convolutions.
+
+  Args:
+    table: Rows of `benchmark.ecsv` of the kind `lowerings`: group, case, side [px], batch, seconds.
+    machine: Where it was measured.
+    file: PNG file to write.
+
+  Raises:
+    OSError: The file cannot be written.
+  """
+  together = np.array(['members' in group for group in table['group']])
+  panels = [
+    (f'One member, batch {batch}', ~together & (table['batch'] == batch)) for batch in sorted(set(table['batch']))
+  ]
+  panels += [(table['group'][together][0].partition(',')[0], together)]
+  figure = Figure(figsize=(3.2 * len(panels), 3.9), layout='constrained')
+  ways = list(dict.fromkeys(table['case']))
+  for axes, (title, such) in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True):
+    for way, colour, marker in zip(ways, COLOURS, 'osv^D', strict=False):
+      rows = table[such & (table['case'] == way)]
+      line = axes.plot(
+        rows['side'], 1e3 * rows['seconds'] / rows['batch'], marker, linestyle='-', color=colour, label=way
+      )
+      line[0].set_markersize(4)
+    axes.set_xscale('log', base=2)
+    axes.set_yscale('log')
+    axes.set_xticks(sorted(set(table['side'])), sorted(set(table['side'])))
+    axes.set_xlabel('Side of the maps [px]')
+    axes.set_title(title, fontsize=9)
+    axes.grid(color='0.9', linewidth=0.6)
+  figure.axes[0].set_ylabel('Training step [ms per map and member]')
+  figure.axes[0].legend(fontsize=7, title='Lowering', title_fontsize=7)
+  figure.suptitle(machine, fontsize=9)
   style.save(figure, file)
 
 
