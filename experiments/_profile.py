@@ -1,9 +1,7 @@
-"""Where the time of a training step goes: a trace of its operations, summed over the stages of the network.
-
-On a CPU the step is compiled for one core, since the trace does not see what Eigen hands to other threads.
-"""
+"""Where the time of a training step goes: a trace of its operations, summed over the stages of the network."""
 
 import collections
+import itertools
 import pathlib
 import re
 import tempfile
@@ -15,7 +13,6 @@ from jax.profiler import ProfileData
 from experiments._groups import noise
 from hearjax import training
 from hearjax.constants import DEFAULT_PIXEL_SCALE_MM
-from hearjax.devices import compiler_options
 from hearjax.model import ModelSettings, build_model
 from hearjax.training import TrainSettings
 
@@ -39,11 +36,7 @@ def profile_step(seed: int) -> list[dict]:
   states = training.create_states(model, tx, jax.random.key(0)[None], field.shape[-1])
   state = jax.tree.map(lambda leaf: leaf[0], states)
   rows = np.arange(len(field))
-  static = ('model', 'tx', 'settings')
-  options = compiler_options()
-  if jax.default_backend() == 'cpu':
-    options = options | {'xla_cpu_multi_thread_eigen': False}
-  step = jax.jit(training.train_step, static_argnames=static, compiler_options=options)
+  step = training.compiled_step()
   arguments = (jax.device_put(field), rows, rows % 2, jax.random.key(1))
   fixed = {'model': model, 'tx': tx, 'settings': train}
   stages = stages_of(step.lower(state, *arguments, **fixed).compile().as_text())
@@ -86,11 +79,18 @@ def stage_of(name: str) -> str:
 
 
 def time_of(trace: ProfileData, stages: dict[str, str]) -> collections.Counter:
-  """Returns the nanoseconds of the operations of a trace, by stage; what is no operation of the program is left out."""
+  """Returns the nanoseconds of the operations of a trace, by stage; what is no operation of the program is left out.
+
+  An operation is taken to last until the next one starts: the trace ends a convolution on a CPU when it is handed over.
+  """
+  operations = sorted(
+    (event.start_ns, event.start_ns + event.duration_ns, event.name)
+    for plane in trace.planes
+    for line in plane.lines
+    for event in line.events
+    if event.name in stages
+  )
   spent: collections.Counter = collections.Counter()
-  for plane in trace.planes:
-    for line in plane.lines:
-      for event in line.events:
-        if event.name in stages:
-          spent[stages[event.name]] += event.duration_ns
+  for (start, end, name), (following, _, _) in itertools.pairwise([*operations, (operations[-1][1], 0, '')]):
+    spent[stages[name]] += following - start
   return spent
