@@ -83,14 +83,9 @@ def time_of(trace: ProfileData, stages: dict[str, str]) -> collections.Counter:
 
   An operation is taken to last until the next one starts: the trace ends a convolution on a CPU when it is handed over.
   """
-  operations = sorted(
-    (event.start_ns, event.start_ns + event.duration_ns, event.name)
-    for plane in trace.planes
-    for line in plane.lines
-    for event in line.events
-    if event.name in stages
-  )
+  lines = (line for plane in trace.planes for line in plane.lines)
+  operations = sorted((event.start_ns, event.name) for line in lines for event in line.events if event.name in stages)
   spent: collections.Counter = collections.Counter()
-  for (start, end, name), (following, _, _) in itertools.pairwise([*operations, (operations[-1][1], 0, '')]):
+  for (start, name), (following, _) in itertools.pairwise(operations):
     spent[stages[name]] += following - start
   return spent
