@@ -5,6 +5,7 @@ A run that was interrupted goes on where it stopped when the same command is giv
 
 import dataclasses
 import pathlib
+import re
 
 import jax
 from absl import flags
@@ -159,6 +160,8 @@ def join_processes() -> None:
     if FLAGS.coordinator is None:
       return
     given = {}
+  elif not re.fullmatch(r'.+:\d+', FLAGS.coordinator):
+    raise ValueError(f'--coordinator is host:port, or auto; got {FLAGS.coordinator}.')
   elif None in numbers or FLAGS.process >= FLAGS.processes:
     raise ValueError(f'--coordinator needs --processes and a smaller --process, got {numbers[0]} and {numbers[1]}.')
   else:

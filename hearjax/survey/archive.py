@@ -308,6 +308,8 @@ def _read_fields(root: pathlib.Path, table: Table, scratch: str | os.PathLike | 
 def _room(shape: tuple[int, ...], scratch: str | os.PathLike | None) -> np.ndarray:
   if scratch is None:
     return np.empty(shape, np.float32)
+  if not pathlib.Path(scratch).is_dir():
+    raise NotADirectoryError(f'The folder {scratch} for a file of the maps is not there; make it, or name another.')
   needed, free = 4 * int(np.prod(shape)), shutil.disk_usage(scratch).free
   if needed > free:  # Written through a mapping, a full disk would kill the process.
     raise OSError(
