@@ -152,12 +152,10 @@ def step(size: dict, seed: int) -> Iterator[Group]:
     ('inference', inference(settings, field, times), 'inference_cases', 0.8),
   ):
     theirs = getattr(_pytorch, rivals)(model, params, field, times) if _pytorch else {}
-    flop = (
-      step_flop(settings, field.shape[-1]) if name == 'training step' else forward_flop(settings, field.shape[-1])[0]
-    )
-    yield Group(
-      name, {'hearjax': work} | theirs, tuple(theirs), times, flop * BATCH, 'hearjax' if theirs else '', limit
-    )
+    side = field.shape[-1]
+    flop = BATCH * (step_flop(settings, side) if name == 'training step' else forward_flop(settings, side)[0])
+    target = {'target': 'hearjax', 'largest_ratio': limit} if theirs else {}
+    yield Group(name, {'hearjax': work} | theirs, tuple(theirs), units=times, flop=flop, **target)
 
 
 def lowerings(size: dict, seed: int) -> Iterator[Group]:

@@ -194,7 +194,7 @@ def test_benchmark_runs_at_a_small_size(tmp_path):
   profile = Table.read(tmp_path / 'profile.ecsv', format='ascii.ecsv')
   assert np.sum(profile['share']) == pytest.approx(1) and 'convolution 1, value' in profile['stage']
   assert (tmp_path / 'benchmark.png').stat().st_size > 10_000
-  assert 'there are sweep' in fail('benchmark', '--groups=foo', f'--out={tmp_path}/other')
+  assert 'there are step, lowerings' in fail('benchmark', '--groups=foo', f'--out={tmp_path}/other')
 
 
 @pytest.mark.slow
