@@ -4,57 +4,26 @@ maps: every magnetogram by the members that it is a test for. composites: field 
 site by lead time, emerging regions against their controls. sanity: do the maps depend on what was learnt, and does the
 logit change when the marked flux goes? maximisation: fields of highest logit under constraints.
 
-python -m experiments.attribute --workdir=work --method=integrated_gradients
+hearjax attribute --workdir=work --method=integrated_gradients
 """
 
+import dataclasses
 import pathlib
 
 import jax
 import numpy as np
-from absl import flags
 
-from experiments import cli
-from hearjax import finished_run
 from hearjax.files import write_table
-from hearjax.finished_run import FinishedRun
 from hearjax.interpret import attribution, attribution_maps, composites, maximisation, sanity
 from hearjax.interpret.attribution import METHODS, AttributionSettings
 from hearjax.interpret.attribution_maps import AttributionMaps
 from hearjax.interpret.maximisation import FieldConstraints
 from hearjax.report import attribution_plots, style
+from hearjax.training.run import Run
 
-FLAGS = flags.FLAGS
-DEFAULTS = AttributionSettings()
-CONSTRAINTS = FieldConstraints()
+from . import cli
 
-PARTS = ('maps', 'composites', 'sanity', 'maximisation')
 FAST = tuple(method for method in METHODS if method != 'occlusion')  # Which needs more than all others together.
-
-cli.define_workdir_flag()
-cli.define_survey_flag()
-cli.define_seed_flag()
-cli.define_overwrite_flag()
-flags.DEFINE_list('parts', list(PARTS), f'What to do, of {", ".join(PARTS)}.')
-flags.DEFINE_list('method', list(FAST), f'Methods, of {", ".join(METHODS)}.')
-flags.DEFINE_integer('limit_regions', 0, 'Regions for maps and composites, in whole pairs; 0 for all.', lower_bound=0)
-flags.DEFINE_integer('steps', DEFAULTS.steps, 'Integrated gradients: steps to begin with.', lower_bound=1)
-flags.DEFINE_float('tolerance', DEFAULTS.tolerance, 'Integrated gradients: largest relative residual.')
-flags.DEFINE_integer('samples', DEFAULTS.samples, 'SmoothGrad: noisy copies.', lower_bound=1)
-flags.DEFINE_float('noise_gauss', DEFAULTS.noise_gauss, 'SmoothGrad: standard deviation of the noise [G].')
-flags.DEFINE_float('square_mm', DEFAULTS.square_mm, 'Occlusion: side of the square [Mm].')
-flags.DEFINE_integer(
-  'stride_px', DEFAULTS.stride_px, 'Occlusion: distance of neighbouring squares [px].', lower_bound=1
-)
-flags.DEFINE_float('smooth_mm', 3.0, 'Standard deviation of the smoothing before maps are compared [Mm].', 0.0)
-flags.DEFINE_integer('resamples', 1000, 'Permutations for the significance of composites.', lower_bound=20)
-flags.DEFINE_integer('sanity_maps', 24, 'Magnetograms for the sanity checks, over all members.', lower_bound=2)
-flags.DEFINE_integer('starts', 5, 'Fields from which maximisation starts, for each member.', lower_bound=1)
-flags.DEFINE_integer('ascent_steps', 100, 'Steps of maximisation.', lower_bound=1)
-flags.DEFINE_float('limit_gauss', CONSTRAINTS.limit_gauss, 'Maximisation: largest |B| [G].')
-flags.DEFINE_float('shortest_mm', CONSTRAINTS.shortest_mm, 'Maximisation: shortest wavelength [Mm].')
-flags.DEFINE_float('longest_mm', CONSTRAINTS.longest_mm, 'Maximisation: longest wavelength [Mm].')
-flags.DEFINE_float('flux_mx', None, 'Maximisation: largest unsigned flux [Mx]; unset, that of the median map.')
-flags.mark_flag_as_required('workdir')
 
 # Flags that the attribution of a map depends on.
 MAP_FLAGS = ('method', 'limit_regions', 'steps', 'tolerance', 'samples', 'noise_gauss', 'square_mm', 'stride_px')
@@ -66,56 +35,61 @@ PRODUCTS = {
 }
 
 
-def main() -> None:
-  unknown = sorted(set(FLAGS.parts) - set(PARTS))
-  if unknown or not FLAGS.parts:
-    raise ValueError(f'Unknown part {", ".join(unknown) or "(none)"}; known are {", ".join(PARTS)}.')
-  attribution.check_methods(FLAGS.method)
-  if not FLAGS.smooth_mm < float('inf'):
-    raise ValueError(f'--smooth_mm must be a finite length, got {FLAGS.smooth_mm}.')
-  settings = AttributionSettings(
-    steps=FLAGS.steps,
-    tolerance=FLAGS.tolerance,
-    samples=FLAGS.samples,
-    noise_gauss=FLAGS.noise_gauss,
-    square_mm=FLAGS.square_mm,
-    stride_px=FLAGS.stride_px,
-  )
-  out = pathlib.Path(FLAGS.workdir) / 'attribution'
-  cli.check_unused(*(out / name for part in PARTS if part in FLAGS.parts for name in PRODUCTS[part]))
-  run = finished_run.load(FLAGS.workdir, FLAGS.survey)
-  key = jax.random.key(FLAGS.seed)
-  if {'maps', 'composites'} & set(FLAGS.parts):
-    attributed = attribution_maps.attribute_run(run, FLAGS.method, settings, key, rows_of_pairs(run))
-    if 'composites' in FLAGS.parts:
-      write_composites(out, run, attributed)
-    if 'maps' in FLAGS.parts:
-      write_maps(out, run, attributed)
-  if 'sanity' in FLAGS.parts:
-    write_sanity(out, run, settings, key)
-  if 'maximisation' in FLAGS.parts:
-    write_maximisation(out, run, key)
+def define_flags(flags: cli.Flags) -> None:
+  flags.common('workdir', 'survey', 'seed', 'overwrite')
+  flags.listed('parts', tuple(PRODUCTS), 'What to do.', choices=tuple(PRODUCTS))
+  flags.listed('method', FAST, 'Methods.', choices=METHODS)
+  flags.integer('limit_regions', 0, 'Regions for maps and composites, in whole pairs; 0 for all.', lower_bound=0)
+  flags.settings(AttributionSettings)
+  flags.number('smooth_mm', 3.0, 'Standard deviation of the smoothing before maps are compared [Mm].', lower_bound=0.0)
+  flags.integer('resamples', 1000, 'Permutations for the significance of composites.', lower_bound=20)
+  flags.integer('sanity_maps', 24, 'Magnetograms for the sanity checks, over all members.', lower_bound=2)
+  flags.integer('starts', 5, 'Fields from which maximisation starts, for each member.', lower_bound=1)
+  flags.integer('ascent_steps', 100, 'Steps of maximisation.', lower_bound=1)
+  flags.settings(FieldConstraints)
+  flags.require('workdir')
+
+
+def main(flags: cli.Flags) -> None:
+  attribution.check_methods(flags.method)
+  if not flags.smooth_mm < float('inf'):
+    raise ValueError(f'--smooth_mm must be a finite length, got {flags.smooth_mm}.')
+  settings, constraints = flags.build(AttributionSettings), flags.build(FieldConstraints)
+  out = pathlib.Path(flags.workdir) / 'attribution'
+  cli.check_unused(flags, *(out / name for part in flags.parts for name in PRODUCTS[part]))
+  run = Run.load(flags.workdir, flags.survey).at_learnt_intervals()
+  key = jax.random.key(flags.seed)
+  if {'maps', 'composites'} & set(flags.parts):
+    attributed = attribution_maps.attribute_run(run, flags.method, settings, key, rows_of_pairs(flags, run))
+    if 'composites' in flags.parts:
+      write_composites(flags, out, run, attributed)
+    if 'maps' in flags.parts:
+      write_maps(flags, out, run, attributed)
+  if 'sanity' in flags.parts:
+    write_sanity(flags, out, run, settings, key)
+  if 'maximisation' in flags.parts:
+    write_maximisation(flags, out, run, constraints, key)
   print(f'All of it is in {out}.')
 
 
-def rows_of_pairs(run: FinishedRun) -> np.ndarray:
+def rows_of_pairs(flags: cli.Flags, run: Run) -> np.ndarray:
   """Returns the rows of so many pairs that --limit_regions is reached."""
-  pairs = -(-FLAGS.limit_regions // 2) or len(run.survey.pair_ids)
-  return np.flatnonzero(np.asarray(run.survey.pair) < pairs)
+  pairs = -(-flags.limit_regions // 2) or len(run.survey.pair_ids)
+  return np.flatnonzero(run.survey.pair < pairs)
 
 
-def meta_of(run: FinishedRun, *names: str) -> dict:
+def meta_of(flags: cli.Flags, run: Run, *names: str) -> dict:
   """Returns the meta keys of a table: the survey, and the flags that it depends on."""
-  return run.describe({name: getattr(FLAGS, name) for name in ('seed', *names)})
+  return run.describe({name: getattr(flags, name) for name in ('seed', *names)})
 
 
 # --- Maps -------------------------------------------------------------------------------------------------------
 
 
-def write_maps(out: pathlib.Path, run: FinishedRun, attributed: AttributionMaps) -> None:
+def write_maps(flags: cli.Flags, out: pathlib.Path, run: Run, attributed: AttributionMaps) -> None:
   """Writes a FITS file per region, the table, and a gallery; prints a summary."""
   table = attribution_maps.attribution_table(attributed)
-  table.meta = meta_of(run, *MAP_FLAGS)
+  table.meta = meta_of(flags, run, *MAP_FLAGS)
   for stale in (out / 'maps').glob('*.fits'):  # Of an earlier run with more regions, say.
     stale.unlink()
   attribution_maps.write_maps(out / 'maps', attributed, table.meta)
@@ -124,14 +98,14 @@ def write_maps(out: pathlib.Path, run: FinishedRun, attributed: AttributionMaps)
   print(f'Attribution of {len(attributed.logit)} magnetograms, each by members that did not see its region.')
   print(f'{"Share of |attribution| near the site":<38}{"10 Mm PE / NE":>16}{"20 Mm PE / NE":>16}')
   label = np.asarray(table['label'])
-  for method in FLAGS.method:
+  for method in flags.method:
     cells = []
     for radius in attribution_maps.RADII_MM:
       within = table[f'within_{radius:.0f}mm']
       shares = [np.mean(within[(table['method'] == method) & (label == value)]) for value in (1, 0)]
       cells.append('{:.2f} / {:.2f}'.format(*shares))
     print(f'  {attribution_plots.NAMES[method]:<36}{cells[0]:>16}{cells[1]:>16}')
-  if 'integrated_gradients' in FLAGS.method:
+  if 'integrated_gradients' in flags.method:
     residual = attributed.residual
     print(
       f'Completeness of integrated gradients: residual {np.median(residual):.2%} in the median, '
@@ -142,23 +116,23 @@ def write_maps(out: pathlib.Path, run: FinishedRun, attributed: AttributionMaps)
 # --- Composites -------------------------------------------------------------------------------------------------
 
 
-def write_composites(out: pathlib.Path, run: FinishedRun, attributed: AttributionMaps) -> None:
+def write_composites(flags: cli.Flags, out: pathlib.Path, run: Run, attributed: AttributionMaps) -> None:
   """Writes composites of field, |field| and attribution as FITS and picture; prints what is significant."""
   survey = attributed.survey
   quantities = {'field': (survey.field, True), 'unsigned': (np.abs(survey.field), False)}
-  quantities |= {method: (attributed.contribution(method), False) for method in FLAGS.method}
+  quantities |= {method: (attributed.contribution(method), False) for method in flags.method}
   stacked = {}
   for name, (maps, signed) in quantities.items():
-    maps = attribution.smooth(maps, survey.pixel_scale_mm, FLAGS.smooth_mm)
+    maps = attribution.smooth(maps, survey.pixel_scale_mm, flags.smooth_mm)
     maps = composites.hale_frame(maps, survey.latitude, signed)
-    stacked[name] = composites.composite(maps, survey, FLAGS.resamples, FLAGS.seed)
+    stacked[name] = composites.composite(maps, survey, flags.resamples, flags.seed)
   units = {name: 'Gauss' if name in ('field', 'unsigned') else '' for name in stacked}
-  meta = meta_of(run, *MAP_FLAGS, 'smooth_mm', 'resamples')
+  meta = meta_of(flags, run, *MAP_FLAGS, 'smooth_mm', 'resamples')
   composites.write_composites(out / 'composites.fits', stacked, units, survey.pixel_scale_mm, meta)
   labels = {'field': 'Field [G]', 'unsigned': '|Field| [G]'}
-  labels |= {method: f'{attribution_plots.NAMES[method]}\n[logit per pixel]' for method in FLAGS.method}
-  shown = {name: stacked[name] for name in ('field', 'unsigned', FLAGS.method[0])}
-  note = f'Smoothed by a Gaussian of {FLAGS.smooth_mm:g} Mm. {style.source_note(survey.source)}'
+  labels |= {method: f'{attribution_plots.NAMES[method]}\n[logit per pixel]' for method in flags.method}
+  shown = {name: stacked[name] for name in ('field', 'unsigned', flags.method[0])}
+  note = f'Smoothed by a Gaussian of {flags.smooth_mm:g} Mm. {style.source_note(survey.source)}'
   attribution_plots.plot_composites(shown, labels, survey.pixel_scale_mm, note, out / 'composites.png')
   hours = stacked['field'].hours
   print(f'{"Pixels where PE and NE differ (5 %)":<36}' + ''.join(f'{hour:+9.1f} h' for hour in hours))
@@ -170,11 +144,11 @@ def write_composites(out: pathlib.Path, run: FinishedRun, attributed: Attributio
 # --- Sanity -----------------------------------------------------------------------------------------------------
 
 
-def write_sanity(out: pathlib.Path, run: FinishedRun, settings: AttributionSettings, key: jax.Array) -> None:
+def write_sanity(flags: cli.Flags, out: pathlib.Path, run: Run, settings: AttributionSettings, key: jax.Array) -> None:
   """Writes what the sanity checks say, as tables and picture; prints which methods pass."""
-  summary, networks, curves = sanity.check_run(run, FLAGS.method, settings, key, FLAGS.sanity_maps, FLAGS.smooth_mm)
+  summary, networks, curves = sanity.check_run(run, flags.method, settings, key, flags.sanity_maps, flags.smooth_mm)
   for table in (summary, networks, curves):
-    table.meta = meta_of(run, 'method', 'sanity_maps', 'smooth_mm', 'steps', 'samples', 'noise_gauss')
+    table.meta = meta_of(flags, run, 'method', 'sanity_maps', 'smooth_mm', 'steps', 'samples', 'noise_gauss')
   attribution_plots.plot_sanity(networks, curves, out / 'sanity.png')
   write_table(out / 'sanity_networks.ecsv', networks)
   write_table(out / 'sanity_curves.ecsv', curves)
@@ -200,14 +174,17 @@ def write_sanity(out: pathlib.Path, run: FinishedRun, settings: AttributionSetti
 # --- Maximisation -----------------------------------------------------------------------------------------------
 
 
-def write_maximisation(out: pathlib.Path, run: FinishedRun, key: jax.Array) -> None:
+def write_maximisation(
+  flags: cli.Flags, out: pathlib.Path, run: Run, constraints: FieldConstraints, key: jax.Array
+) -> None:
   """Writes the fields of highest logit as FITS, table and picture; prints what they are like."""
-  flux = maximisation.median_flux(run) if FLAGS.flux_mx is None else FLAGS.flux_mx
-  constraints = FieldConstraints(FLAGS.limit_gauss, FLAGS.shortest_mm, FLAGS.longest_mm, flux)
-  fields, table = maximisation.maximise_run(run, constraints, key, FLAGS.starts, FLAGS.ascent_steps)
+  if constraints.flux_mx is None:
+    constraints = dataclasses.replace(constraints, flux_mx=maximisation.median_flux(run))
+  flux = constraints.flux_mx
+  fields, table = maximisation.maximise_run(run, constraints, key, flags.starts, flags.ascent_steps)
   scale = run.survey.pixel_scale_mm
   names = ('starts', 'ascent_steps', 'limit_gauss', 'shortest_mm', 'longest_mm')
-  table.meta = meta_of(run, *names)
+  table.meta = meta_of(flags, run, *names)
   table.meta['settings']['flux_mx'] = flux
   maximisation.write_fields(out / 'maximisation.fits', fields, scale, table.meta)
   logits = {name: np.asarray(table['logit'][table['member'] == name]) for name in fields}
@@ -229,4 +206,4 @@ def write_maximisation(out: pathlib.Path, run: FinishedRun, key: jax.Array) -> N
 
 
 if __name__ == '__main__':
-  cli.run(main)
+  cli.run(__name__)

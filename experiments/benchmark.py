@@ -1,63 +1,60 @@
 """Speed, side by side: cases of a group are timed in turns within one run, and told as ratios of their medians.
 
-python -m experiments.benchmark --out=runs/benchmark
+hearjax benchmark --out=runs/benchmark
 
 PyTorch is measured where it is installed (pip install torch). Nothing else should run on the machine meanwhile.
 """
 
-import json
 import os
 import pathlib
 import resource
 
 import jax
 import numpy as np
-from absl import flags
 from astropy import units as u
 from astropy.table import Table
 
-from experiments import _groups, _profile, cli
-from experiments._timing import describe, time_cases
-from hearjax.files import write_table, write_whole
+from hearjax.files import write_json, write_table
 from hearjax.report import benchmark_plots
-from hearjax.workdir import describe_environment
+from hearjax.training.workdir import describe_environment
 
-FLAGS = flags.FLAGS
-flags.DEFINE_string('out', 'runs/benchmark', 'Folder for benchmark.json, the tables and the figure.')
-flags.DEFINE_list('groups', [], f'Groups of cases to run, of {", ".join(_groups.GROUPS)}; all for none.')
-flags.DEFINE_integer('repeats', 9, 'Rounds, in each of which every case of a group runs once.', lower_bound=1)
-flags.DEFINE_bool('small', False, 'Few maps and fields: shows that it works, measures nothing.')
-cli.define_seed_flag()
-cli.define_overwrite_flag()
+from . import cli
+from .benchmarking import groups, profile
+from .benchmarking.timing import describe, time_cases
 
 
-def main() -> None:
-  unknown = sorted(set(FLAGS.groups) - set(_groups.GROUPS))
-  if unknown:
-    raise ValueError(f'--groups has {", ".join(unknown)}; there are {", ".join(_groups.GROUPS)}.')
-  out = pathlib.Path(FLAGS.out)
-  cli.check_unused(out / 'benchmark.ecsv')
-  size = _groups.SMALL if FLAGS.small else _groups.FULL
-  product = _groups.matrix_product(size)
-  (seconds,) = time_cases(product, FLAGS.repeats).values()
+def define_flags(flags: cli.Flags) -> None:
+  flags.path('out', 'runs/benchmark', 'Folder for benchmark.json, the tables and the figure.')
+  flags.listed('groups', (), 'Groups of cases to run; all for none.', choices=tuple(groups.GROUPS))
+  flags.integer('repeats', 9, 'Rounds, in each of which every case of a group runs once.', lower_bound=1)
+  flags.switch('small', False, 'Few maps and fields: shows that it works, measures nothing.')
+  flags.common('seed', 'overwrite')
+
+
+def main(flags: cli.Flags) -> None:
+  out = pathlib.Path(flags.out)
+  cli.check_unused(flags, out / 'benchmark.ecsv')
+  size = groups.SMALL if flags.small else groups.FULL
+  product = groups.matrix_product(size)
+  (seconds,) = time_cases(product, flags.repeats).values()
   peak = product.flop / float(np.median(seconds))
   print(f'Matrix product: {peak / 1e9:.0f} Gflop/s.')
   rows = []
-  for name in FLAGS.groups or _groups.GROUPS:
-    for group in _groups.GROUPS[name](size, FLAGS.seed):
-      part = describe(group, time_cases(group, FLAGS.repeats), peak)
+  for name in flags.groups or groups.GROUPS:
+    for group in groups.GROUPS[name](size, flags.seed):
+      part = describe(group, time_cases(group, flags.repeats), peak)
       print_group(part)
       rows += [{'kind': name, **row} for row in part]
-  profile = _profile.profile_step(FLAGS.seed)
+  profiled = profile.profile_step(flags.seed)
   print('Where the time of a training step goes:')
-  for row in profile:
+  for row in profiled:
     print(f'  {row["share"]:6.1%}  {row["stage"]}')
-  memory = _groups.memory() | {'MB at most, all of this': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+  memory = groups.memory() | {'MB at most, all of this': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
   print('Memory: ' + ', '.join(f'{value:.3g} {name}' for name, value in memory.items()) + '.')
-  environment = describe_environment() | {'cores': os.cpu_count(), 'pytorch': _groups.pytorch_version()}
-  meta = {'environment': environment, 'repeats': FLAGS.repeats, 'small': FLAGS.small, 'peak_flop_per_s': peak}
-  record = {**meta, 'memory': memory, 'rows': rows, 'profile': profile}
-  write_whole(out / 'benchmark.json', lambda temporary: temporary.write_text(json.dumps(record, indent=1) + '\n'))
+  environment = describe_environment() | {'cores': os.cpu_count(), 'pytorch': groups.pytorch_version()}
+  meta = {'environment': environment, 'repeats': flags.repeats, 'small': flags.small, 'peak_flop_per_s': peak}
+  record = {**meta, 'memory': memory, 'rows': rows, 'profile': profiled}
+  write_json(out / 'benchmark.json', record)
   table = Table(rows, meta=meta)
   for column in ('seconds', 'seconds_low', 'seconds_high'):
     table[column].unit = u.s
@@ -66,7 +63,7 @@ def main() -> None:
     benchmark_plots.plot_benchmark(table[~of_lowerings], machine(environment), out / 'benchmark.png')
   if of_lowerings.any():
     benchmark_plots.plot_lowerings(table[of_lowerings], machine(environment), out / 'lowerings.png')
-  write_table(out / 'profile.ecsv', Table(profile, meta=meta))
+  write_table(out / 'profile.ecsv', Table(profiled, meta=meta))
   write_table(out / 'benchmark.ecsv', table)
   print(f'Written to {out}.')
 
@@ -88,4 +85,4 @@ def machine(environment: dict) -> str:
 
 
 if __name__ == '__main__':
-  cli.run(main)
+  cli.run(__name__)

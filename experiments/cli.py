@@ -1,102 +1,334 @@
-"""What all scripts share: the common flags, and how a user's mistake is told."""
+"""What all scripts share: how they start, their common flags, flags made of settings, and how a mistake is told.
 
+A script is a module with `define_flags(flags)` and `main(flags)`. Its flags are its own: several scripts run in one
+process.
+"""
+
+import dataclasses
+import importlib
+import inspect
+import os
 import pathlib
+import shlex
 import sys
+import types
+import typing
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any
 
-import jax
-from absl import app, flags, logging
+import docstring_parser
+from absl import flags as absl_flags
+from absl import logging
 
 SUN_PACKAGES = ('sunpy', 'reproject')  # Of the extra `sun`; imported only where a script is about to use them.
-
-flags.DEFINE_bool('debug', False, 'Show the full traceback of an error instead of one sentence.')
-flags.DEFINE_string(
-  'compilation_cache',
-  None,
-  'Folder that keeps compiled programs, so that another run with the same shapes starts at once.',
-)
-flags.disclaim_key_flags()  # The flags below belong to the script that asks for them, so that its --help lists them.
+REPEAT = ';\n'  # What absl adds to the help of a flag of several values.
+HELP = ('--help', '-help', '-h', '--helpshort', '--helpfull')
 
 
-def define_survey_flag(default: str | None = None) -> None:
-  flags.DEFINE_string('survey', default, 'Folder of the survey archive.')
+# --- Flags --------------------------------------------------------------------------------------------------------
 
 
-def define_workdir_flag(default: str | None = None) -> None:
-  flags.DEFINE_string('workdir', default, 'Work directory: what a run writes and later scripts read.')
+class Flags:
+  """The flags of one script: defined, then parsed, then read as attributes."""
+
+  def __init__(self) -> None:
+    self._values = absl_flags.FlagValues()
+    self._names: list[str] = []
+    self._entries: dict[type, dict[str, str]] = {}  # Settings -> entry -> flag.
+    self.switch('debug', False, 'Show the full traceback of an error instead of one sentence.')
+    self.path(
+      'compilation_cache', default_cache(), 'Folder that keeps compiled programs for later runs; empty for none.'
+    )
+
+  # Each defines one flag; `bounds` are `lower_bound` and `upper_bound`, both allowed values.
+
+  def integer(self, name: str, default: int | None, text: str, **bounds: int) -> None:
+    self._add(absl_flags.DEFINE_integer, name, default, text, **bounds)
+
+  def number(self, name: str, default: float | None, text: str, **bounds: float) -> None:
+    self._add(absl_flags.DEFINE_float, name, default, text, **bounds)
+
+  def switch(self, name: str, default: bool, text: str) -> None:
+    self._add(absl_flags.DEFINE_bool, name, default, text)
+
+  def string(self, name: str, default: str | None, text: str) -> None:
+    self._add(absl_flags.DEFINE_string, name, default, text)
+
+  def choice(self, name: str, default: str, choices: Sequence[str], text: str) -> None:
+    self._add(absl_flags.DEFINE_enum, name, default, choices, text)
+
+  def path(self, name: str, default: str | None, text: str) -> None:
+    """Defines a flag of a file or folder; `~` is expanded."""
+    self._add(absl_flags.DEFINE, _Path(), name, default, text)
+
+  def paths(self, name: str, text: str) -> None:
+    """Defines a flag of files that may be given several times; `~` is expanded."""
+    self._add(absl_flags.DEFINE_multi, _Listed(_Path(), commas=False), None, name, [()], text)
+
+  def repeated(self, name: str, text: str) -> None:
+    """Defines a flag that may be given several times, each time with one value, whatever is in it."""
+    self._add(absl_flags.DEFINE_multi, _Listed(absl_flags.ArgumentParser(), commas=False), None, name, [()], text)
+
+  def listed(self, name: str, default: Sequence, text: str, of: type = str, choices: Sequence[str] = ()) -> None:
+    """Defines a flag of several values, with commas between them or given several times."""
+    parser = {
+      int: absl_flags.IntegerParser,
+      float: absl_flags.FloatParser,
+      str: lambda: absl_flags.EnumParser(list(choices)) if choices else absl_flags.ArgumentParser(),
+    }[of]()
+    self._add(absl_flags.DEFINE_multi, _Listed(parser), None, name, [tuple(default)], text)
+
+  def require(self, *names: str) -> None:
+    """Lets the script not start without these flags."""
+    absl_flags.mark_flags_as_required(names, self._values)
+
+  def common(self, *names: str) -> None:
+    """Defines some of the flags that several scripts have: survey, workdir, seed, overwrite, max_missing."""
+    definitions = {
+      'survey': lambda: self.path('survey', None, 'Folder of the survey archive.'),
+      'workdir': lambda: self.path('workdir', None, 'Work directory: what a run writes and later scripts read.'),
+      'seed': lambda: self.integer(
+        'seed', 0, 'The one random key of the run, a non-negative integer.', lower_bound=0, upper_bound=2**32 - 1
+      ),
+      'overwrite': lambda: self.switch('overwrite', False, 'Replace what an earlier run of this script left.'),
+      'max_missing': lambda: self.number(
+        'max_missing', 0.2, 'Largest fraction of missing pixels that a magnetogram may have.'
+      ),
+    }
+    for name in names:
+      definitions[name]()
+
+  # Settings.
+
+  def settings(self, kind: type, prefix: str = '', **names: str) -> None:
+    """Defines a flag for each entry of a settings dataclass: its type and default, and the text that documents it.
+
+    Args:
+      kind: The dataclass; its docstring documents the entries under `Attributes`.
+      prefix: Before the names of the entries.
+      **names: Entry -> name of its flag, where that is another one, or a flag that is there already; for an entry that
+        is a dataclass itself, the prefix of its flags.
+    """
+    self._entries[kind] = {}
+    texts = _documented(kind)
+    for field in dataclasses.fields(kind):
+      if dataclasses.is_dataclass(field.type):
+        self.settings(field.type, names.get(field.name, prefix))
+        continue
+      name = names.get(field.name, prefix + field.name)
+      self._entries[kind][field.name] = name
+      if name not in self._names:
+        self._define_entry(name, field, texts[field.name])
+
+  def build(self, kind: type, **given: Any) -> Any:
+    """Returns a settings dataclass with the values of its flags; `given` are entries that do not come from flags."""
+    values = {entry: getattr(self, flag) for entry, flag in self._entries[kind].items()}
+    nested = {
+      field.name: self.build(field.type)
+      for field in dataclasses.fields(kind)
+      if dataclasses.is_dataclass(field.type) and field.name not in given
+    }
+    return kind(**(values | nested | given))
+
+  def _define_entry(self, name: str, field: dataclasses.Field, text: str) -> None:
+    kind, choices = field.type, field.metadata.get('choices', ())
+    default = field.default if field.default is not dataclasses.MISSING else field.default_factory()
+    if typing.get_origin(kind) is tuple:
+      self.listed(name, default, text, typing.get_args(kind)[0], choices)
+      return
+    if isinstance(kind, types.UnionType):  # Of a type and None.
+      kind = next(member for member in kind.__args__ if member is not types.NoneType)
+    if choices:
+      self.choice(name, default, choices, text)
+    else:
+      {int: self.integer, float: self.number, bool: self.switch, str: self.string}[kind](name, default, text)
+
+  # Reading.
+
+  def __getattr__(self, name: str) -> Any:
+    if name.startswith('_') or name not in self._names:
+      raise AttributeError(f'There is no flag {name}.')
+    value = self._values[name].value
+    return tuple(item for part in value for item in part) if isinstance(value, list) else value
+
+  def given(self, name: str) -> bool:
+    """Says whether a flag was on the command line."""
+    return self._values[name].present > 0
+
+  def parse(self, argv: Sequence[str]) -> None:
+    """Reads a command line, the name of the script first.
+
+    Raises:
+      ValueError: A flag is unknown, lacks or has a value that it cannot have, or an argument is no flag.
+    """
+    try:
+      rest = self._values(list(argv))
+    except absl_flags.Error as error:
+      raise ValueError(str(error)) from error
+    if len(rest) > 1:
+      raise ValueError(f'unexpected argument {rest[1]!r}; flags are written --name=value (see --help).')
+
+  def help(self) -> str:
+    """Returns a paragraph for each flag."""
+    lines = []
+    for name in self._names:
+      flag = self._values[name]
+      default = ','.join(map(str, getattr(self, name))) if isinstance(flag.default, list) else flag.default
+      told = '' if default is None else f' (default: {default})'
+      lines.append(absl_flags.text_wrap(f'--{name}: {flag.help.partition(REPEAT)[0]}{told}', 100, '      ', '  '))
+    return '\n'.join(lines)
+
+  def _add(self, define: Any, *arguments: Any, **bounds: Any) -> None:
+    self._names.append(next(argument for argument in arguments if isinstance(argument, str)))
+    define(*arguments, flag_values=self._values, **bounds)
 
 
-def define_seed_flag() -> None:
-  flags.DEFINE_integer(
-    'seed', 0, 'The one random key of the run, a non-negative integer.', lower_bound=0, upper_bound=2**32 - 1
-  )
+class _Path(absl_flags.ArgumentParser):
+  """A path; `~` is expanded."""
+
+  def parse(self, argument: str) -> str:
+    return os.path.expanduser(argument)
 
 
-def define_overwrite_flag() -> None:
-  flags.DEFINE_bool('overwrite', False, 'Replace what an earlier run of this script left.')
+class _Listed(absl_flags.ArgumentParser):
+  """Values, as a rule with commas between them."""
+
+  def __init__(self, parser: absl_flags.ArgumentParser, commas: bool = True) -> None:
+    self._parser, self._commas = parser, commas
+
+  def parse(self, argument: str | tuple) -> tuple:
+    if isinstance(argument, tuple):  # The default.
+      return argument
+    parts = [part.strip() for part in argument.split(',')] if self._commas else [argument]
+    return tuple(self._parser.parse(part) for part in parts if part)
+
+  def flag_type(self) -> str:
+    return f'list of {self._parser.flag_type()}'
 
 
-def check_unused(*products: pathlib.Path) -> None:
+def _documented(kind: type) -> dict[str, str]:
+  """Returns entry -> text of the `Attributes` in the docstring of a dataclass."""
+  texts = {}
+  for entry in docstring_parser.parse(inspect.getdoc(kind)).params:
+    for name in entry.arg_name.split(', '):
+      texts[name] = ' '.join(entry.description.split())
+  return texts
+
+
+# --- Running ------------------------------------------------------------------------------------------------------
+
+
+def run(name: str) -> None:
+  """Runs the script `name`, a module that is loaded, with the arguments of this process, and ends the process."""
+  sys.exit(execute(sys.modules[name], sys.argv))
+
+
+def execute(script: ModuleType, argv: Sequence[str]) -> int:
+  """Runs a script; a user's mistake becomes one line, a warning one line.
+
+  Args:
+    script: Its module.
+    argv: Name and flags.
+
+  Returns:
+    The exit status.
+  """
+  logging.set_verbosity(logging.WARNING)  # JAX tells of every backend that is not there.
+  warnings.showwarning = lambda message, *_, **__: logging.warning('%s', message)
+  flags = Flags()
+  script.define_flags(flags)
+  if any(argument in HELP for argument in argv[1:]):
+    print(f'{script.__doc__}\nFlags:\n{flags.help()}')
+    return 0
+  try:
+    flags.parse(argv)
+    if flags.compilation_cache:
+      keep_compiled(flags.compilation_cache, flags.given('compilation_cache'))
+    script.main(flags)
+  except (ValueError, TypeError, OSError, FloatingPointError) as error:
+    return _tell(flags, error, str(error))
+  except ImportError as error:
+    if (error.name or '').partition('.')[0] not in SUN_PACKAGES:
+      raise
+    return _tell(
+      flags, error, f'{error.name} is not installed, and real magnetograms need it: pip install "hearjax[sun]".'
+    )
+  except KeyboardInterrupt:
+    print('interrupted.', file=sys.stderr)
+    return 1
+  return 0
+
+
+def call(name: str, **values: object) -> None:
+  """Runs another script in this process; what it raises is raised.
+
+  Args:
+    name: The script.
+    **values: Its flags; those that are None are left out.
+  """
+  given = [f'--{flag}={value}' for flag, value in values.items() if value is not None]
+  print(f'\n$ hearjax {shlex.join([name, *given])}', flush=True)
+  script = importlib.import_module(f'.{name}', __package__)
+  flags = Flags()
+  script.define_flags(flags)
+  flags.parse([name, *given])
+  script.main(flags)
+
+
+def _tell(flags: Flags, error: Exception, sentence: str) -> int:
+  if flags.debug:
+    raise error
+  print(f'error: {" ".join(sentence.split())}', file=sys.stderr)
+  return 1
+
+
+# --- Shared steps -------------------------------------------------------------------------------------------------
+
+
+def check_unused(flags: Flags, *products: pathlib.Path) -> None:
   """Raises FileExistsError where a product of this script is there already and may not be replaced."""
   there = next((path for path in products if path.exists()), None)
-  if there and not flags.FLAGS.overwrite:
+  if there and not flags.overwrite:
     raise FileExistsError(f'{there} is there already; replace it with --overwrite, or name another place.')
 
 
-def define_pair_flags() -> None:
-  flags.DEFINE_integer('planted_pairs', 3, 'Bipoles planted in a control map to find the scale.', lower_bound=1)
-  flags.DEFINE_float('pole_mx', 1e20, 'Flux of a planted pole [Mx].')
+def check_parts(parts: Sequence[str], known: Mapping[str, object]) -> None:
+  """Raises ValueError where a part that a script shall do is unknown, or there is none."""
+  unknown = [part for part in parts if part not in known]
+  if unknown or not parts:
+    raise ValueError(f'There is no part {", ".join(unknown) or "to do"}; choose among {", ".join(known)}.')
 
 
-def define_intervals_flag(default: Sequence[int], verb: str) -> None:
-  flags.DEFINE_list('intervals', [str(number) for number in default], f'Intervals to {verb}, from -5 to 1.')
+def default_cache() -> str:
+  """Returns the folder in which compiled programs are kept unless the user says otherwise."""
+  return os.path.join(os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache'), 'hearjax')
 
 
-def intervals_from_flag() -> tuple[int, ...]:
-  """Returns the value of --intervals.
-
-  Raises:
-    ValueError: One of them is not a whole number.
-  """
-  try:
-    return tuple(int(interval) for interval in flags.FLAGS.intervals)
-  except ValueError as error:
-    raise ValueError(f'--intervals are whole numbers from -5 to 1, got {",".join(flags.FLAGS.intervals)}.') from error
-
-
-def keep_compiled(folder: pathlib.Path) -> None:
+def keep_compiled(folder: str, is_asked_for: bool) -> None:
   """Lets JAX keep what it compiles in a folder, and look there first.
 
+  Args:
+    folder: Where; made if it is not there.
+    is_asked_for: Whether the user named it. The default one is left where the environment names another, and done
+      without where it cannot be written.
+
   Raises:
-    OSError: The folder cannot be made.
+    OSError: The folder that was asked for cannot be made.
   """
-  folder.mkdir(parents=True, exist_ok=True)
-  jax.config.update('jax_compilation_cache_dir', str(folder.resolve()))
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
-
-
-def run(main: Callable[[], None]) -> None:
-  """Parses the flags and runs `main`; a user's mistake becomes one line and exit status 1, a warning one line."""
-  logging.set_verbosity(logging.WARNING)  # JAX tells of every backend that is not there.
-  warnings.showwarning = lambda message, *_, **__: logging.warning('%s', message)
-
-  def guarded(argv: list[str]) -> None:
-    if len(argv) > 1:
-      sys.exit(f'error: unexpected argument {argv[1]!r}; flags are written --name=value (see --help).')
-    try:
-      if flags.FLAGS.compilation_cache:
-        keep_compiled(pathlib.Path(flags.FLAGS.compilation_cache))
-      main()
-    except (ValueError, TypeError, OSError, FloatingPointError) as error:
-      if flags.FLAGS.debug:
-        raise
-      sys.exit(f'error: {" ".join(str(error).split())}')
-    except KeyboardInterrupt:
-      sys.exit('interrupted.')
-    except ImportError as error:
-      if flags.FLAGS.debug or (error.name or '').partition('.')[0] not in SUN_PACKAGES:
-        raise
-      sys.exit(f'error: {error.name} is not installed, and real magnetograms need it: pip install "hearjax[sun]".')
-
-  app.run(guarded)
+  jax, named = sys.modules.get('jax'), 'jax_compilation_cache_dir'
+  if not is_asked_for and (os.environ.get(named.upper()) or (jax and getattr(jax.config, named))):
+    return
+  try:
+    os.makedirs(folder, exist_ok=True)
+  except OSError:
+    if is_asked_for:
+      raise
+    return
+  options = {named: os.path.abspath(folder), 'jax_persistent_cache_min_compile_time_secs': 0.1}
+  for name, value in options.items():
+    if jax:
+      jax.config.update(name, value)
+    else:  # A script that may do without JAX has not imported it.
+      os.environ[name.upper()] = str(value)

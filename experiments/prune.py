@@ -4,7 +4,7 @@ Every filter is dropped alone, then filters are dropped one after the other, cho
 reported comes from the test pairs of each member, which together are the whole survey. The minimal network is saved,
 compacted.
 
-python -m experiments.prune --workdir=work
+hearjax prune --workdir=work
 """
 
 import dataclasses
@@ -12,33 +12,22 @@ import functools
 import pathlib
 
 import numpy as np
-from absl import flags
 from astropy import units as u
 from astropy.table import Table, vstack
 from tqdm import tqdm
 
-from experiments import cli
-from hearjax import finished_run
-from hearjax.constants import POLE_DISTANCE_PER_WAVELENGTH
 from hearjax.files import write_table
-from hearjax.finished_run import FinishedRun, Member
 from hearjax.interpret import compaction, filters, pole_pairs, pruning
 from hearjax.interpret.ablation import Sweep, count_parameters, even_chunk, masked_logits, sweep
 from hearjax.interpret.pole_pairs import PairResponse, PairSettings
 from hearjax.interpret.pruning import Part, Path, Scores
-from hearjax.model import build_model
+from hearjax.interpret.statistics import POLE_DISTANCE_PER_WAVELENGTH
+from hearjax.models.network import build_model
 from hearjax.report import pruning_plots
-from hearjax.resampling import confidence_interval
+from hearjax.training.run import Member, Run
+from hearjax.verification.resampling import confidence_interval
 
-FLAGS = flags.FLAGS
-
-cli.define_workdir_flag()
-cli.define_survey_flag()
-cli.define_seed_flag()
-cli.define_overwrite_flag()
-flags.DEFINE_integer('resamples', 500, 'Bootstrap samples of the pairs.', lower_bound=20)
-cli.define_pair_flags()
-flags.mark_flag_as_required('workdir')
+from . import cli
 
 COMMON_MAPS = 200  # On which filters of different members are compared.
 TIMED_MAPS = 256
@@ -67,19 +56,29 @@ class Pruned:
   common: np.ndarray
 
 
-def main() -> None:
-  directory = pathlib.Path(FLAGS.workdir) / 'pruning'
-  cli.check_unused(directory / 'filters.ecsv')
-  planted = PairSettings(pairs=FLAGS.planted_pairs, pole_mx=FLAGS.pole_mx)
-  run = finished_run.load(FLAGS.workdir, FLAGS.survey)
+def define_flags(flags: cli.Flags) -> None:
+  flags.common('workdir', 'survey', 'seed', 'overwrite')
+  flags.integer('resamples', 500, 'Bootstrap samples of the pairs.', lower_bound=20)
+  flags.settings(PairSettings, prefix='planted_', pole_mx='pole_mx')
+  flags.require('workdir')
+
+
+def main(flags: cli.Flags) -> None:
+  directory = pathlib.Path(flags.workdir) / 'pruning'
+  cli.check_unused(flags, directory / 'filters.ecsv')
+  planted = flags.build(PairSettings)
+  run = Run.load(flags.workdir, flags.survey).at_learnt_intervals()
   members = list(run.members())
   bar = functools.partial(tqdm, unit='step', disable=None, leave=False)
   chunk = even_chunk(min(len(member.rows.validation) for member in members))  # One size: everything compiles once.
-  pruned = [prune_member(run, member, planted, chunk, functools.partial(bar, desc=member.name)) for member in members]
+  draws = {'resamples': flags.resamples, 'seed': flags.seed}
+  pruned = [
+    prune_member(run, member, planted, chunk, functools.partial(bar, desc=member.name), **draws) for member in members
+  ]
   again = filters.stability(run.ensemble.model.settings, np.stack([each.common for each in pruned]))
   of_filters = [describe_filters(run, each, row) for each, row in zip(pruned, again, strict=True)]
   products = {
-    'compacted': vstack([compact_member(run, each, directory / 'compacted') for each in pruned]),
+    'compacted': vstack([compact_member(run, each, directory / 'compacted', **draws) for each in pruned]),
     'stability': Table([summarise(each, row) for each, row in zip(pruned, again, strict=True)]),
     'path': vstack([pruning.path_table(run.ensemble.model.settings, each.member, each.paths) for each in pruned]),
     'filters': vstack(of_filters),  # Last: its presence marks the pruning as finished.
@@ -88,21 +87,27 @@ def main() -> None:
   for name, table in products.items():
     for column in set(UNITS) & set(table.colnames):
       table[column].unit = UNITS[column]
-    table.meta = run.describe({'resamples': FLAGS.resamples, 'seed': FLAGS.seed, 'planted_pairs': planted})
+    table.meta = run.describe({**draws, 'planted_pairs': planted})
     write_table(directory / f'{name}.ecsv', table)
   print_summary(run, products, directory)
 
 
 def prune_member(
-  run: FinishedRun, member: Member, planted: PairSettings, chunk: int, progress: pruning.Progress
+  run: Run,
+  member: Member,
+  planted: PairSettings,
+  chunk: int,
+  progress: pruning.Progress,
+  resamples: int,
+  seed: int,
 ) -> Pruned:
   """Drops the filters of one member, alone and one after the other, and finds what each responds to."""
   model, params = run.ensemble.model, member.params
   validation = pruning.take_part(run, member.rows.validation, f'validation magnetograms of {member.name}')
   test = pruning.take_part(run, member.rows.test, f'test magnetograms of {member.name}')
   weights = {
-    'validation': validation.resamples(FLAGS.resamples, FLAGS.seed),
-    'test': test.resamples(FLAGS.resamples, FLAGS.seed),
+    'validation': validation.resamples(resamples, seed),
+    'test': test.resamples(resamples, seed),
   }
 
   def contributions(field: np.ndarray) -> np.ndarray:
@@ -113,7 +118,7 @@ def prune_member(
   stacked = [np.vstack([each.logits, each.without]) for each in (on_validation, swept)]
   orders = {
     'greedy': pruning.eliminate(model, params, validation, progress, chunk),
-    'random': pruning.random_order(model.settings, FLAGS.seed),
+    'random': pruning.random_order(model.settings, seed),
     'magnitude': pruning.magnitude_order(model.settings, params),
   }
   visible = model.settings.visible_px(test.field.shape[-1])
@@ -131,13 +136,13 @@ def prune_member(
     },
     correlated=correlated,
     labels=filters.label_filters(correlated, swept.strength.max(axis=1) == 0),
-    pairs=pole_pairs.respond_to_pairs(contributions, controls, model.pixel_scale_mm, visible, planted, FLAGS.seed),
+    pairs=pole_pairs.respond_to_pairs(contributions, controls, model.pixel_scale_mm, visible, planted, seed),
     unsigned_flux=quantities[filters.QUANTITIES.index(filters.FLUX)],
-    common=contributions(np.asarray(run.survey.field)[common]),
+    common=contributions(run.survey.field[common]),
   )
 
 
-def describe_filters(run: FinishedRun, pruned: Pruned, stability: np.ndarray) -> Table:
+def describe_filters(run: Run, pruned: Pruned, stability: np.ndarray) -> Table:
   """Returns the rows of `filters.ecsv` of one member."""
   distance = pruned.pairs.preferred_mm()
   columns = {
@@ -172,7 +177,7 @@ def summarise(pruned: Pruned, stability: np.ndarray) -> dict:
   }
 
 
-def compact_member(run: FinishedRun, pruned: Pruned, directory: pathlib.Path) -> Table:
+def compact_member(run: Run, pruned: Pruned, directory: pathlib.Path, resamples: int, seed: int) -> Table:
   """Saves the minimal network without the filters that it does not need; returns its row of `compacted.ecsv`."""
   full, params, kept = run.ensemble.model, pruned.member.params, pruned.paths['greedy'].minimal
   settings, smaller = compaction.compact(full.settings, params, kept)
@@ -188,7 +193,7 @@ def compact_member(run: FinishedRun, pruned: Pruned, directory: pathlib.Path) ->
     for part in (pruned.validation, pruned.test)
   ]
   masked = masked_logits(full, params, pruned.test.field, kept[None])[0]
-  weights = pruned.test.resamples(FLAGS.resamples, FLAGS.seed)
+  weights = pruned.test.resamples(resamples, seed)
   scores = pruning.score_variants(pruned.validation, pruned.test, *logits, weights)
   low, high = confidence_interval(scores.samples, axis=-1)
   row = {
@@ -207,7 +212,7 @@ def compact_member(run: FinishedRun, pruned: Pruned, directory: pathlib.Path) ->
   return Table([row])
 
 
-def draw(run: FinishedRun, pruned: list[Pruned], products: dict[str, Table], directory: pathlib.Path) -> None:
+def draw(run: Run, pruned: list[Pruned], products: dict[str, Table], directory: pathlib.Path) -> None:
   """Writes the figures: the paths of all members, and the filters of the first one."""
   first, source = pruned[0], run.survey.source
   pruning_plots.plot_path(products['path'], source, directory / 'path.png')
@@ -230,7 +235,7 @@ def draw(run: FinishedRun, pruned: list[Pruned], products: dict[str, Table], dir
   )
 
 
-def print_summary(run: FinishedRun, products: dict[str, Table], directory: pathlib.Path) -> None:
+def print_summary(run: Run, products: dict[str, Table], directory: pathlib.Path) -> None:
   """Prints a line for every member."""
   print('Filters kept (of all), test TSS full -> minimal, responders to flux (+/-), stability:')
   for line, compacted in zip(products['stability'], products['compacted'], strict=True):
@@ -256,4 +261,4 @@ def _median(values: np.ndarray) -> float:
 
 
 if __name__ == '__main__':
-  cli.run(main)
+  cli.run(__name__)

@@ -5,7 +5,7 @@ Parts: `response` (output over length scale and strength, for each family of fie
 than lone ones), `spectral` (the response to single bands of wavelengths) and `invariance` (polarity, mirrors, shifts,
 the limb).
 
-python -m experiments.respond --workdir=work
+hearjax respond --workdir=work
 """
 
 import pathlib
@@ -13,16 +13,18 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from absl import flags
 from astropy.table import Table
 
-from experiments import cli
-from hearjax import fields, finished_run
 from hearjax.files import write_table
-from hearjax.finished_run import FinishedRun
-from hearjax.interpret import completeness, invariance, pole_pairs, probes, response, spectral
+from hearjax.interpret import completeness, invariance, pole_pairs, response, spectral
+from hearjax.interpret.maps import visible_grid
 from hearjax.interpret.pole_pairs import PairSettings
+from hearjax.interpret.probes import CHUNK
+from hearjax.maps import synthetic
 from hearjax.report import panel_plots, response_plots
+from hearjax.training.run import Run
+
+from . import cli
 
 PARTS = {
   'response': ('response', 'maximum', 'findings'),
@@ -33,69 +35,50 @@ PARTS = {
 }
 SHOWN_SCALES = 3
 
-cli.define_workdir_flag()
-cli.define_survey_flag()
-cli.define_seed_flag()
-flags.DEFINE_list('parts', list(PARTS), f'What to do, among {", ".join(PARTS)}.')
-flags.DEFINE_list('family', list(fields.FAMILIES), f'Families of fields, among {", ".join(fields.FAMILIES)}.')
-flags.DEFINE_list('backgrounds', ['none', 'quiet'], f'Backgrounds, among {", ".join(probes.BACKGROUNDS)}.')
-flags.DEFINE_list('scales_mm', [], 'Smallest and largest length scale [Mm]; all that the map resolves for none.')
-flags.DEFINE_list('peaks_gauss', [], 'Weakest and strongest peak [G]; around those of the training for none.')
-flags.DEFINE_list('fluxes_mx', [], 'Smallest and largest unsigned flux [Mx]; around those of the training for none.')
-flags.DEFINE_integer('n_scales', response.Sweep.n_scales, 'Length scales of a sweep.')
-flags.DEFINE_integer('n_strengths', response.Sweep.n_strengths, 'Strengths of a sweep.')
-flags.DEFINE_integer('samples', response.Sweep.samples, 'Directions, draws and patches averaged at each point.')
-flags.DEFINE_float('width_mm', None, 'Width of poles and edges, standard deviation [Mm]; that of the family for none.')
-flags.DEFINE_float('tilt_deg', None, 'Direction of the fields, clockwise [deg]; all directions for none.')
-flags.DEFINE_float('imbalance', 0.0, 'Imbalance of the polarities, between -1 and 1.')
-flags.DEFINE_float('place_mm', response.Sweep.place_mm, 'Farthest of the middle of a field from that of the map [Mm].')
-flags.DEFINE_float('noise_gauss', response.NOISE_GAUSS, 'Noise of the background `noise` [G].')
-flags.DEFINE_multi_string(
-  'quiet_fits', [], 'FITS magnetogram of a quiet place, instead of control regions; repeatable.'
-)
-flags.DEFINE_list('longitude', [], 'Carrington longitude of the quiet place of each --quiet_fits [deg].')
-flags.DEFINE_list('latitude', [], 'Heliographic latitude of it [deg].')
-flags.DEFINE_list('injected_mx', [], 'Smallest and largest unsigned flux of injected bipoles [Mx].')
-flags.DEFINE_list('separations_mm', [], 'Smallest and largest separation of injected bipoles [Mm].')
-flags.DEFINE_float('injection_place_mm', completeness.Injection.place_mm, 'The same for injected bipoles [Mm].')
-flags.DEFINE_float('false_alarm_rate', completeness.Injection.false_alarm_rate, 'At which bipoles are to be detected.')
-flags.DEFINE_integer('trials', completeness.Injection.trials, 'Injections at each flux and separation, per network.')
-cli.define_pair_flags()
-flags.DEFINE_float(
-  'octaves', 1.0, 'Full width at half maximum of the bands of the spectral response [octaves].', 0.1, 8.0
-)
-flags.DEFINE_integer('resamples', completeness.Injection.resamples, 'Bootstrap samples of the pairs or regions.', 1)
-flags.DEFINE_integer('chunk', probes.CHUNK, 'Fields in memory at a time.', lower_bound=1)
-cli.define_overwrite_flag()
-flags.mark_flag_as_required('workdir')
-FLAGS = flags.FLAGS
+
+def define_flags(flags: cli.Flags) -> None:
+  flags.common('workdir', 'survey', 'seed', 'overwrite')
+  flags.listed('parts', tuple(PARTS), 'What to do.', choices=tuple(PARTS))
+  flags.settings(response.Sweep, families='family')
+  flags.paths('quiet_fits', 'FITS magnetogram of a quiet place, instead of control regions; repeatable.')
+  flags.listed('longitude', (), 'Carrington longitude of the quiet place of each --quiet_fits [deg].', float)
+  flags.listed('latitude', (), 'Heliographic latitude of it [deg].', float)
+  flags.integer('resamples', 1000, 'Bootstrap samples of the pairs or regions.', lower_bound=1)
+  flags.settings(
+    completeness.Injection,
+    fluxes_mx='injected_mx',
+    place_mm='injection_place_mm',
+    width_mm='width_mm',
+    resamples='resamples',
+  )
+  flags.settings(PairSettings, prefix='planted_', pole_mx='pole_mx')
+  flags.number('octaves', 1.0, 'Full width at half maximum of the bands of the spectral response [octaves].')
+  flags.integer('chunk', CHUNK, 'Fields in memory at a time.', lower_bound=1)
+  flags.require('workdir')
 
 
-def main() -> None:
-  directory = pathlib.Path(FLAGS.workdir)
-  unknown = [part for part in FLAGS.parts if part not in PARTS]
-  if unknown or not FLAGS.parts:
-    raise ValueError(f'There is no part {", ".join(unknown) or "to do"}; choose among {", ".join(PARTS)}.')
-  sweep, injection = sweep_from_flags(), injection_from_flags()
-  planted = PairSettings(pairs=FLAGS.planted_pairs, pole_mx=FLAGS.pole_mx)
-  cli.check_unused(*(directory / 'response' / f'{name}.ecsv' for part in FLAGS.parts for name in PARTS[part]))
-  run = finished_run.load(directory, FLAGS.survey)
-  if 'response' in FLAGS.parts:
-    do_response(run, sweep)
-  if 'completeness' in FLAGS.parts:
-    do_completeness(run, injection)
-  if 'pairing' in FLAGS.parts:
-    do_pairing(run, planted)
-  if 'spectral' in FLAGS.parts:
-    do_spectral(run)
-  if 'invariance' in FLAGS.parts:
-    do_invariance(run)
+def main(flags: cli.Flags) -> None:
+  directory = pathlib.Path(flags.workdir)
+  sweep, injection = flags.build(response.Sweep), flags.build(completeness.Injection)
+  planted = flags.build(PairSettings)
+  cli.check_unused(flags, *(directory / 'response' / f'{name}.ecsv' for part in flags.parts for name in PARTS[part]))
+  run = Run.load(flags.workdir, flags.survey).at_learnt_intervals()
+  if 'response' in flags.parts:
+    do_response(flags, run, sweep)
+  if 'completeness' in flags.parts:
+    do_completeness(flags, run, injection)
+  if 'pairing' in flags.parts:
+    do_pairing(flags, run, planted)
+  if 'spectral' in flags.parts:
+    do_spectral(flags, run)
+  if 'invariance' in flags.parts:
+    do_invariance(flags, run)
   print(f'Tables are in {directory / "response"}, figures in {directory / "figures"}.')
 
 
-def do_response(run: FinishedRun, sweep: response.Sweep) -> None:
-  quiet = read_quiet_patches(run)
-  planes = list(response.respond(run, sweep, FLAGS.seed, quiet, FLAGS.chunk))
+def do_response(flags: cli.Flags, run: Run, sweep: response.Sweep) -> None:
+  quiet = read_quiet_patches(flags, run)
+  planes = list(response.respond(run, sweep, flags.seed, quiet, flags.chunk))
   tables = {
     'findings': response.small_and_intense(planes),
     'maximum': response.maximum_table(planes),
@@ -106,21 +89,21 @@ def do_response(run: FinishedRun, sweep: response.Sweep) -> None:
     response_plots.plot_response(shown, run.survey.source, figure_path(run, f'response_{background}'))
   plot_examples(run, sweep)
   finding = describe_finding(tables['findings'])
-  settings = {**vars(sweep), 'quiet_fits': FLAGS.quiet_fits}
+  settings = {**vars(sweep), 'quiet_fits': flags.quiet_fits}
   for name, table in tables.items():
-    write(run, name, table, settings, finding=finding)
+    write(flags, run, name, table, settings, finding=finding)
   print_maxima(tables['maximum'], sweep)
   print(finding)
 
 
-def do_completeness(run: FinishedRun, injection: completeness.Injection) -> None:
-  recovery = completeness.inject(run, injection, FLAGS.seed, FLAGS.chunk)
-  table = completeness.completeness_table(recovery, injection.resamples, FLAGS.seed)
-  limits = completeness.limit_table(recovery, injection.resamples, FLAGS.seed)
+def do_completeness(flags: cli.Flags, run: Run, injection: completeness.Injection) -> None:
+  recovery = completeness.inject(run, injection, flags.seed, flags.chunk)
+  table = completeness.completeness_table(recovery, injection.resamples, flags.seed)
+  limits = completeness.limit_table(recovery, injection.resamples, flags.seed)
   table.meta['survey_source'] = run.survey.source
   response_plots.plot_completeness(table, limits, figure_path(run, 'completeness'))
-  write(run, 'detection_limit', limits, vars(injection), **table.meta)
-  write(run, 'completeness', table, vars(injection), **table.meta)
+  write(flags, run, 'detection_limit', limits, vars(injection), **table.meta)
+  write(flags, run, 'completeness', table, vars(injection), **table.meta)
   print(f'Half of the injected bipoles are detected, at a false-alarm rate of {recovery.false_alarm_rate:.3f}, from:')
   for row in limits:
     print(
@@ -128,92 +111,52 @@ def do_completeness(run: FinishedRun, injection: completeness.Injection) -> None
     )
 
 
-def do_pairing(run: FinishedRun, planted: PairSettings) -> None:
-  table = pole_pairs.pairing_table(run, planted, FLAGS.seed)
+def do_pairing(flags: cli.Flags, run: Run, planted: PairSettings) -> None:
+  table = pole_pairs.pairing_table(run, planted, flags.seed)
   panel_plots.plot_pairing(table, figure_path(run, 'pairing'))
-  write(run, 'pairing', table, {'planted_pairs': planted})
+  write(flags, run, 'pairing', table, {'planted_pairs': planted})
   print(panel_plots.describe_pairing(table.meta) + '.')
 
 
-def do_spectral(run: FinishedRun) -> None:
-  table = spectral.spectral_table(run, octaves=FLAGS.octaves, resamples=FLAGS.resamples, seed=FLAGS.seed)
+def do_spectral(flags: cli.Flags, run: Run) -> None:
+  table = spectral.spectral_table(run, octaves=flags.octaves, resamples=flags.resamples, seed=flags.seed)
   panel_plots.plot_spectral(table, figure_path(run, 'spectral'))
-  write(run, 'spectral', table, {'octaves': FLAGS.octaves, 'resamples': FLAGS.resamples})
+  write(flags, run, 'spectral', table, {'octaves': flags.octaves, 'resamples': flags.resamples})
   print(' '.join(panel_plots.describe_peak(table.meta).split()) + '.')
 
 
-def do_invariance(run: FinishedRun) -> None:
-  table = invariance.invariance_table(run, FLAGS.seed, FLAGS.resamples)
+def do_invariance(flags: cli.Flags, run: Run) -> None:
+  table = invariance.invariance_table(run, flags.seed, flags.resamples)
   panel_plots.plot_invariance(table, figure_path(run, 'invariance'))
-  write(run, 'invariance', table, {'resamples': FLAGS.resamples})
+  write(flags, run, 'invariance', table, {'resamples': flags.resamples})
   print(f'The networks read: {table.meta["verdict"]}.')
 
 
-# --- Flags --------------------------------------------------------------------------------------------------------
+# --- Input --------------------------------------------------------------------------------------------------------
 
 
-def sweep_from_flags() -> response.Sweep:
-  return response.Sweep(
-    families=tuple(FLAGS.family),
-    backgrounds=tuple(FLAGS.backgrounds),
-    scales_mm=numbers('scales_mm'),
-    peaks_gauss=numbers('peaks_gauss'),
-    fluxes_mx=numbers('fluxes_mx'),
-    n_scales=FLAGS.n_scales,
-    n_strengths=FLAGS.n_strengths,
-    width_mm=FLAGS.width_mm,
-    tilt_deg=FLAGS.tilt_deg,
-    imbalance=FLAGS.imbalance,
-    place_mm=FLAGS.place_mm,
-    samples=FLAGS.samples,
-    noise_gauss=FLAGS.noise_gauss,
-  )
-
-
-def injection_from_flags() -> completeness.Injection:
-  return completeness.Injection(
-    fluxes_mx=numbers('injected_mx'),
-    separations_mm=numbers('separations_mm'),
-    width_mm=FLAGS.width_mm,
-    place_mm=FLAGS.injection_place_mm,
-    trials=FLAGS.trials,
-    false_alarm_rate=FLAGS.false_alarm_rate,
-    resamples=FLAGS.resamples,
-  )
-
-
-def numbers(flag: str) -> tuple[float, ...]:
-  """Returns the value of a list flag as numbers.
-
-  Raises:
-    ValueError: One of them is no number.
-  """
-  try:
-    return tuple(float(value) for value in FLAGS[flag].value)
-  except ValueError as error:
-    raise ValueError(f'--{flag} takes numbers with commas between them, got {",".join(FLAGS[flag].value)}.') from error
-
-
-def read_quiet_patches(run: FinishedRun) -> np.ndarray | None:
+def read_quiet_patches(flags: cli.Flags, run: Run) -> np.ndarray | None:
   """Returns `[n, y, x]` the patches that --quiet_fits name [G], or None without it.
 
   Raises:
     ValueError: A file has no place of its own, is no magnetogram, or shows nothing there.
   """
-  places = list(zip(numbers('longitude'), numbers('latitude'), strict=False))
-  if not len(FLAGS.quiet_fits) == len(FLAGS.longitude) == len(FLAGS.latitude):
+  places = list(zip(flags.longitude, flags.latitude, strict=False))
+  if not len(flags.quiet_fits) == len(flags.longitude) == len(flags.latitude):
     raise ValueError(
-      f'Give one --longitude and one --latitude for each --quiet_fits; got {len(FLAGS.quiet_fits)} files, '
-      f'{len(FLAGS.longitude)} longitudes and {len(FLAGS.latitude)} latitudes.'
+      f'Give one --longitude and one --latitude for each --quiet_fits; got {len(flags.quiet_fits)} files, '
+      f'{len(flags.longitude)} longitudes and {len(flags.latitude)} latitudes.'
     )
   if not places:
     return None
-  from hearjax.survey import hmi  # Needs the extra `sun`.
 
-  grid = probes.visible_grid(run)
+  from hearjax.observe.magnetogram import read_magnetogram  # They need the extra `sun`.
+  from hearjax.observe.postel import postel_patch
+
+  grid = visible_grid(run)
   patches = []
-  for path, place in zip(FLAGS.quiet_fits, places, strict=True):
-    patch = hmi.postel_patch(hmi.read_magnetogram(path), *place, grid.size, grid.pixel_scale_mm)
+  for path, place in zip(flags.quiet_fits, places, strict=True):
+    patch = postel_patch(read_magnetogram(path), *place, grid.size, grid.pixel_scale_mm)
     if patch.missing == 1:
       raise ValueError(f'{path} shows nothing of the Sun around longitude {place[0]}, latitude {place[1]} deg.')
     patches.append(patch.field)
@@ -223,28 +166,31 @@ def read_quiet_patches(run: FinishedRun) -> np.ndarray | None:
 # --- Output -------------------------------------------------------------------------------------------------------
 
 
-def write(run: FinishedRun, name: str, table: Table, settings: dict[str, Any], **meta: Any) -> None:
-  table.meta |= run.describe({**settings, 'seed': FLAGS.seed}) | meta
+def write(flags: cli.Flags, run: Run, name: str, table: Table, settings: dict[str, Any], **meta: Any) -> None:
+  table.meta |= run.describe({**settings, 'seed': flags.seed}) | meta
   write_table(run.directory / 'response' / f'{name}.ecsv', table)
 
 
-def figure_path(run: FinishedRun, name: str) -> pathlib.Path:
+def figure_path(run: Run, name: str) -> pathlib.Path:
   return run.directory / 'figures' / f'{name}.png'
 
 
-def plot_examples(run: FinishedRun, sweep: response.Sweep) -> None:
+def plot_examples(run: Run, sweep: response.Sweep) -> None:
   """Draws each family at three scales, with the geometric mean of the training fluxes."""
-  grid = probes.visible_grid(run)
+  grid = visible_grid(run)
   flux = float(np.sqrt(np.prod(run.ensemble.domain['unsigned_flux_mx'])))
   examples = {}
   for family in sweep.families:
-    limits = sweep.scales_mm or (3 * grid.pixel_scale_mm, 0.7 * fields.largest_scale_mm(family, grid, sweep.width_mm))
+    limits = sweep.scales_mm or (
+      3 * grid.pixel_scale_mm,
+      0.7 * synthetic.largest_scale_mm(family, grid, sweep.width_mm),
+    )
     scales = np.geomspace(*limits, SHOWN_SCALES)
     examples[family] = []
     for scale in scales:
-      width = fields.default_width_mm(family, grid, scale) if sweep.width_mm is None else sweep.width_mm
-      shape = fields.create_shape(scale, width, sweep.tilt_deg or 0.0, sweep.imbalance)
-      field = fields.at_flux(fields.pattern(family, grid, shape), grid, jnp.float32(flux))
+      width = synthetic.default_width_mm(family, grid, scale) if sweep.width_mm is None else sweep.width_mm
+      shape = synthetic.create_shape(scale, width, sweep.tilt_deg or 0.0, sweep.imbalance)
+      field = synthetic.at_flux(synthetic.pattern(family, grid, shape), grid, jnp.float32(flux))
       examples[family].append((scale, np.asarray(field)))
   path = figure_path(run, 'synthetic_fields')
   response_plots.plot_fields(examples, grid.pixel_scale_mm, flux, path, run.survey.source)
@@ -293,4 +239,4 @@ def describe_limit(flux: float, low: float, high: float) -> str:
 
 
 if __name__ == '__main__':
-  cli.run(main)
+  cli.run(__name__)

@@ -3,7 +3,7 @@
 A patch is the square that the network looks at, and its probability is that of emergence at the centre of the patch:
 without a place, the observed part of the Sun is tiled with centres --step_mm apart.
 
-python -m experiments.score --workdir=work --fits=hmi.M_720s.fits --out=scores
+hearjax score --workdir=work --fits=hmi.M_720s.fits --out=scores
 """
 
 import functools
@@ -13,26 +13,14 @@ import os
 import pathlib
 import sys
 
-from absl import flags
 from astropy.table import Table, vstack
 from tqdm import tqdm
 
-from experiments import cli
-from hearjax import ensemble
 from hearjax.files import write_table
-from hearjax.scoring import score_patches
+from hearjax.forecast.patches import score_patches
+from hearjax.training.ensemble import Ensemble
 
-cli.define_workdir_flag()
-flags.DEFINE_multi_string('fits', None, 'FITS magnetogram, or a quoted pattern such as "*.fits"; may be repeated.')
-flags.DEFINE_float('longitude', None, 'Carrington longitude of the one patch to score [deg]; tiles without it.')
-flags.DEFINE_float('latitude', None, 'Heliographic latitude of the one patch to score [deg].', -90.0, 90.0)
-flags.DEFINE_float('step_mm', 10.0, 'Distance of the centres of neighbouring tiles [Mm].', lower_bound=0.0)
-flags.DEFINE_float('min_coverage', 0.5, 'Least fraction of a tile that must be observed.', 0.0, 1.0)
-flags.DEFINE_float('max_angle', 75.0, 'Heliocentric angle beyond which the field counts as missing [deg].', 1.0, 90.0)
-flags.DEFINE_string('out', None, 'Folder for scores.ecsv and one picture per file.')
-cli.define_overwrite_flag()
-flags.mark_flags_as_required(['workdir', 'fits', 'out'])
-FLAGS = flags.FLAGS
+from . import cli
 
 TABLE_NAME = 'scores.ecsv'
 CHUNK = 1024  # Patches in memory at a time: 9 MB where the network looks at 48 px.
@@ -51,25 +39,38 @@ SHOWN = {
 }
 
 
-def main() -> None:
-  if (FLAGS.longitude is None) != (FLAGS.latitude is None):
+def define_flags(flags: cli.Flags) -> None:
+  flags.common('workdir', 'overwrite')
+  flags.paths('fits', 'FITS magnetogram, or a quoted pattern such as "*.fits"; may be repeated.')
+  flags.number('longitude', None, 'Carrington longitude of the one patch to score [deg]; tiles without it.')
+  flags.number('latitude', None, 'Heliographic latitude of it [deg].', lower_bound=-90.0, upper_bound=90.0)
+  flags.number('step_mm', 10.0, 'Distance of the centres of neighbouring tiles [Mm].', lower_bound=0.0)
+  flags.number('min_coverage', 0.5, 'Least fraction of a tile to be observed.', lower_bound=0.0, upper_bound=1.0)
+  text = 'Heliocentric angle beyond which the field counts as missing [deg].'
+  flags.number('max_angle', 75.0, text, lower_bound=1.0, upper_bound=90.0)
+  flags.path('out', None, 'Folder for scores.ecsv and one picture per file.')
+  flags.require('workdir', 'fits', 'out')
+
+
+def main(flags: cli.Flags) -> None:
+  if (flags.longitude is None) != (flags.latitude is None):
     raise ValueError('Give --longitude and --latitude together, or neither to tile the map.')
-  paths = find_files(FLAGS.fits)
-  out = pathlib.Path(FLAGS.out)
+  paths = find_files(flags.fits)
+  out = pathlib.Path(flags.out)
   pictures = name_pictures(out, paths)
-  cli.check_unused(out / TABLE_NAME, *pictures)
-  members = ensemble.load(FLAGS.workdir)
+  cli.check_unused(flags, out / TABLE_NAME, *pictures)
+  members = Ensemble.load(flags.workdir)
   tables = []
   for path, picture in zip(paths, pictures, strict=True):
     try:
-      tables.append(score_file(members, path, picture))
+      tables.append(score_file(members, path, picture, flags))
     except (ValueError, TypeError, OSError) as error:
       print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
   if tables:
     table = vstack(tables, metadata_conflicts='error')
-    table.meta = {'workdir': str(FLAGS.workdir), 'domain': members.domain}
+    table.meta = {'workdir': str(flags.workdir), 'domain': members.domain}
     write_table(out / TABLE_NAME, table)
-    print_scores(tables, members.domain)
+    print_scores(tables, members.domain, out)
   if len(tables) < len(paths):
     sys.exit(f'error: {len(paths) - len(tables)} of {len(paths)} files could not be scored.')
 
@@ -102,38 +103,40 @@ def name_pictures(out: pathlib.Path, paths: list[pathlib.Path]) -> list[pathlib.
   return [out / name for name in names]
 
 
-def score_file(members: ensemble.Ensemble, path: pathlib.Path, picture: pathlib.Path) -> Table:
+def score_file(members: Ensemble, path: pathlib.Path, picture: pathlib.Path, flags: cli.Flags) -> Table:
   """Scores one file and writes its picture.
 
   Raises:
     ValueError: The file is no magnetogram, or shows nothing of the place asked for.
     OSError: It cannot be read, or the picture cannot be written.
   """
-  from hearjax.report import score_plots, style  # Only here: they need sunpy, which --help does not.
-  from hearjax.survey import hmi, tiling
+
+  from hearjax.observe.magnetogram import read_magnetogram  # Only here: they need sunpy, which --help does not.
+  from hearjax.observe.postel import postel_patch
+  from hearjax.observe.tiling import tile_patches
+  from hearjax.report import score_plots, style
 
   domain = members.domain
-  grid = {'size': domain['size'], 'pixel_scale_mm': domain['pixel_scale_mm'], 'max_angle_deg': FLAGS.max_angle}
-  magnetogram = hmi.read_magnetogram(path)
-  if FLAGS.longitude is None:
+  grid = {'size': domain['size'], 'pixel_scale_mm': domain['pixel_scale_mm'], 'max_angle_deg': flags.max_angle}
+  magnetogram = read_magnetogram(path)
+  if flags.longitude is None:
     bar = functools.partial(tqdm, desc=path.name, unit='strip', disable=None)
-    patches = tiling.tile_patches(
-      magnetogram, **grid, step_mm=FLAGS.step_mm, min_coverage=FLAGS.min_coverage, file=path.name, progress=bar
+    patches = tile_patches(
+      magnetogram, **grid, step_mm=flags.step_mm, min_coverage=flags.min_coverage, file=path.name, progress=bar
     )
   else:
-    patches = iter([hmi.postel_patch(magnetogram, FLAGS.longitude, FLAGS.latitude, **grid, file=path.name)])
-  predict = functools.partial(ensemble.logits, members)
+    patches = iter([postel_patch(magnetogram, flags.longitude, flags.latitude, **grid, file=path.name)])
   chunks = iter(lambda: list(itertools.islice(patches, CHUNK)), [])
-  table = vstack([score_patches(predict, chunk, domain) for chunk in chunks])
+  table = vstack([score_patches(members.logits, chunk, domain) for chunk in chunks])
   if (table['missing'] == 1).all():
     place = f'longitude {table["longitude"][0]:.1f}, latitude {table["latitude"][0]:.1f} deg (Carrington)'
     raise ValueError(f'{path} shows nothing of the Sun around {place}.')
-  figure = score_plots.plot_scores(magnetogram, table, domain, path.name, FLAGS.step_mm)
+  figure = score_plots.plot_scores(magnetogram, table, domain, path.name, flags.step_mm)
   style.save(figure, picture)
   return table
 
 
-def print_scores(tables: list[Table], domain: dict) -> None:
+def print_scores(tables: list[Table], domain: dict, out: pathlib.Path) -> None:
   for table in tables:
     print(describe_scores(table))
   table = vstack(tables)
@@ -153,7 +156,7 @@ def print_scores(tables: list[Table], domain: dict) -> None:
     )
   if domain['source'] == 'simulated':
     print('The network was trained on a simulated survey: the probability is no forecast.')
-  print(f'All patches are in {pathlib.Path(FLAGS.out) / TABLE_NAME}.')
+  print(f'All patches are in {out / TABLE_NAME}.')
 
 
 def describe_scores(table: Table) -> str:
@@ -167,4 +170,4 @@ def describe_scores(table: Table) -> str:
 
 
 if __name__ == '__main__':
-  cli.run(main)
+  cli.run(__name__)

@@ -2,33 +2,36 @@
 
 Each variant changes one thing of the default run. All are cross-validated on the same simulated surveys with the same
 folds; what is reported is the skill on the test pairs, averaged over the surveys and over the intervals. The defaults
-in `hearjax/model.py`, `training.py` and `augmentation.py` follow this table. It says nothing about the Sun.
+of the settings (`hearjax/models/network.py`, `training/settings.py`, `maps/augmentation.py`) follow this table. It says
+nothing about the Sun.
 """
 
 import dataclasses
 import pathlib
 
 import numpy as np
-from absl import flags
 from astropy.table import Table
 
-from experiments import cli
-from hearjax import baselines, cross_validation, folds
-from hearjax.cross_validation import RunSettings
-from hearjax.files import write_table
-from hearjax.predictions import build_predictions
-from hearjax.survey.simulate import simulate_survey
+import hearjax
+from hearjax.files import plain, write_table
+from hearjax.models.discriminant import DISCRIMINANTS, DiscriminantSettings, survey_features
+from hearjax.survey.folds import Splits
 from hearjax.survey.survey import Survey
-from hearjax.verification import skill_mean_table, skill_table
-from hearjax.workdir import plain
+from hearjax.training.settings import RunSettings
+from hearjax.verification.skill import skill_mean_table, skill_table
 
-FLAGS = flags.FLAGS
-flags.DEFINE_string('out', None, 'Table to write (ECSV); variants that are in it already are not run again.')
-flags.DEFINE_multi_integer('survey_seeds', [101, 102], 'Seeds of the simulated surveys (repeat the flag).')
-flags.DEFINE_integer('pairs', 120, 'Pairs of each survey.')
-flags.DEFINE_integer('folds', 3, 'Folds of the cross-validation.')
-flags.DEFINE_multi_string('variants', [], 'Variants to run (repeat the flag); all for none.')
-flags.mark_flag_as_required('out')
+from . import cli
+
+
+def define_flags(flags: cli.Flags) -> None:
+  flags.path('out', None, 'Table to write (ECSV); variants that are in it already are not run again.')
+  flags.listed('survey_seeds', (101, 102), 'Seeds of the simulated surveys.', int)
+  flags.integer('pairs', 120, 'Pairs of each survey.')
+  flags.integer('folds', 3, 'Folds of the cross-validation.')
+  flags.repeated('variants', f'Variant to run, of {", ".join(map(repr, VARIANTS))}; all for none.')
+  flags.common('overwrite')
+  flags.require('out')
+
 
 NO_AUGMENTATION = {'polarity': False, 'mirror': False, 'transpose': False, 'shift_px': 0}
 MIRRORS = ('mirror_longitude', 'mirror_latitude')
@@ -68,18 +71,17 @@ def scores(predictions: Table) -> dict[str, float]:
   return row | {'tss': float(mean['tss'][mean['threshold_rule'] == 'train'][0]), 'auc': float(np.mean(skill['auc']))}
 
 
-def run_variant(survey: Survey, splits: folds.Splits, change: dict[str, dict]) -> dict[str, float]:
+def run_variant(survey: Survey, splits: Splits, change: dict[str, dict]) -> dict[str, float]:
   """Cross-validates one variant on one survey."""
-  return scores(build_predictions(survey, cross_validation.run(survey, splits, apply(change)), 'cnn', {}))
+  return scores(hearjax.fit(survey, splits, apply(change)).predictions)
 
 
-def run_baselines(survey: Survey, splits: folds.Splits) -> dict[str, dict[str, float]]:
+def run_baselines(survey: Survey, splits: Splits) -> dict[str, dict[str, float]]:
   """Cross-validates the discriminant analyses on one survey, for comparison."""
-  settings = baselines.DiscriminantSettings()
-  features = baselines.survey_features(survey, settings)
-  return {
-    model: scores(baselines.cross_validate(survey, splits, model, settings, features)) for model in baselines.MODELS
-  }
+  settings = DiscriminantSettings()
+  features = survey_features(survey, settings)
+  analyse = hearjax.discriminant_analysis
+  return {model: scores(analyse(survey, splits, model, settings, features)) for model in DISCRIMINANTS}
 
 
 def print_markdown(table: Table) -> None:
@@ -94,15 +96,15 @@ def print_markdown(table: Table) -> None:
     print(f'| {variant} | ' + ' | '.join(cells) + ' |')
 
 
-def main() -> None:
-  path = pathlib.Path(FLAGS.out)
-  unknown = set(FLAGS.variants) - set(VARIANTS)
+def main(flags: cli.Flags) -> None:
+  path = pathlib.Path(flags.out)
+  unknown = set(flags.variants) - set(VARIANTS)
   if unknown:
     raise ValueError(f'Unknown variants {sorted(unknown)}; known are {", ".join(VARIANTS)}.')
   # What a row depends on beside its variant and survey: a table of other settings is not gone on with.
-  meta = plain({'pairs': FLAGS.pairs, 'folds': FLAGS.folds, 'default': dataclasses.asdict(RunSettings())})
+  meta = plain({'pairs': flags.pairs, 'folds': flags.folds, 'default': dataclasses.asdict(RunSettings())})
   rows = []
-  if path.exists():
+  if path.exists() and not flags.overwrite:
     table = Table.read(path, format='ascii.ecsv')
     if table.meta != meta:
       raise ValueError(f'{path} is of a study with other settings; name another --out.')
@@ -115,17 +117,17 @@ def main() -> None:
     write_table(path, table)
     print(f'{variant}, survey {seed}: mean TSS {row["tss"]:.3f}, mean AUC {row["auc"]:.3f}', flush=True)
 
-  for seed in FLAGS.survey_seeds:
-    survey = simulate_survey(seed, FLAGS.pairs)
-    splits = folds.make_splits(survey, FLAGS.folds, seed=0)
-    if (baselines.MODELS[0], seed) not in done:
+  for seed in flags.survey_seeds:
+    survey = hearjax.simulate_survey(seed, flags.pairs)
+    splits = hearjax.make_splits(survey, flags.folds, seed=0)
+    if (DISCRIMINANTS[0], seed) not in done:
       for model, row in run_baselines(survey, splits).items():
         record(model, seed, row)
-    for variant in FLAGS.variants or VARIANTS:
+    for variant in flags.variants or VARIANTS:
       if (variant, seed) not in done:
         record(variant, seed, run_variant(survey, splits, VARIANTS[variant]))
   print_markdown(Table(rows=rows))
 
 
 if __name__ == '__main__':
-  cli.run(main)
+  cli.run(__name__)

@@ -3,47 +3,51 @@
 import pathlib
 
 import numpy as np
-from absl import flags, logging
+from absl import logging
 from astropy.table import Table
 
-from experiments import cli
-from hearjax import verification
 from hearjax.files import write_table
-from hearjax.predictions import read_predictions
 from hearjax.report.plots import plot_reliability, plot_skill
+from hearjax.survey.archive import read_survey
+from hearjax.survey.survey import checksum
+from hearjax.verification.predictions import PREDICTIONS, read_predictions
+from hearjax.verification.skill import common_rows, difference_tables, skill_mean_table, skill_table
 
-FLAGS = flags.FLAGS
-
-cli.define_workdir_flag()
-cli.define_seed_flag()
-flags.DEFINE_list('predictions', [], 'Predictions tables to score; all in the work directory for none.')
-flags.DEFINE_string('reference', 'cnn', 'Model that the others are compared with.')
-flags.DEFINE_integer('resamples', 2000, 'Bootstrap samples of the pairs.', lower_bound=1)
-cli.define_overwrite_flag()
-flags.mark_flag_as_required('workdir')
+from . import cli
 
 
-def main() -> None:
-  directory = pathlib.Path(FLAGS.workdir)
-  cli.check_unused(directory / 'skill.ecsv')
-  paths = FLAGS.predictions or sorted((directory / 'predictions').glob('*.ecsv'))
+def define_flags(flags: cli.Flags) -> None:
+  flags.path('survey', None, 'Folder of the survey archive that the predictions must be of; not looked at without it.')
+  flags.common('workdir', 'seed', 'overwrite')
+  flags.paths('predictions', 'Predictions tables to score; all in the work directory for none.')
+  flags.string('reference', 'cnn', 'Model that the others are compared with.')
+  flags.integer('resamples', 2000, 'Bootstrap samples of the pairs.', lower_bound=1)
+  flags.require('workdir')
+
+
+def main(flags: cli.Flags) -> None:
+  directory = pathlib.Path(flags.workdir)
+  cli.check_unused(flags, directory / 'skill.ecsv')
+  paths = flags.predictions or sorted((directory / PREDICTIONS).glob('*.ecsv'))
   if not paths:
-    raise FileNotFoundError(f'There is no table in {directory / "predictions"}; run train or baseline first.')
-  tables = verification.common_rows([read_predictions(path) for path in paths])
+    raise FileNotFoundError(f'There is no table in {directory / PREDICTIONS}; run train or baseline first.')
+  tables = common_rows([read_predictions(path) for path in paths])
+  if flags.survey and checksum(read_survey(flags.survey, max_missing=1.0)) != tables[0].meta['survey_checksum']:
+    raise ValueError(f'The predictions are of another survey than {flags.survey} (checksums differ).')
   models = [table.meta['model'] for table in tables]
   products = {
-    'skill': verification.skill_table(tables, FLAGS.resamples, FLAGS.seed),
-    'skill_mean': verification.skill_mean_table(tables, FLAGS.resamples, FLAGS.seed),
+    'skill': skill_table(tables, flags.resamples, flags.seed),
+    'skill_mean': skill_mean_table(tables, flags.resamples, flags.seed),
   }
-  if FLAGS.reference in models and len(models) > 1:
-    products['differences'], products['differences_mean'] = verification.difference_tables(
-      tables, FLAGS.reference, FLAGS.resamples, FLAGS.seed
+  if flags.reference in models and len(models) > 1:
+    products['differences'], products['differences_mean'] = difference_tables(
+      tables, flags.reference, flags.resamples, flags.seed
     )
   else:
-    logging.warning('No differences: they need a table of the model %s and one more.', FLAGS.reference)
+    logging.warning('No differences: they need a table of the model %s and one more.', flags.reference)
   source = {key: tables[0].meta[key] for key in ('survey_checksum', 'survey_source') if key in tables[0].meta}
   for table in products.values():
-    table.meta = {**source, 'resamples': FLAGS.resamples, 'seed': FLAGS.seed}
+    table.meta = {**source, 'resamples': flags.resamples, 'seed': flags.seed}
   plot_skill(products['skill'], directory / 'figures' / 'skill.png')
   plot_reliability(tables, last_before_emergence(products['skill']), directory / 'figures' / 'reliability.png')
   # The table whose presence marks the scoring as finished is written last.
@@ -88,4 +92,4 @@ def _bounds(row) -> str:
 
 
 if __name__ == '__main__':
-  cli.run(main)
+  cli.run(__name__)

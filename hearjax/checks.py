@@ -1,6 +1,8 @@
-"""What the numbers of settings must fulfil; every check raises ValueError with the name and the value."""
+"""What the entries of settings must fulfil; every check raises ValueError with the name and the value."""
 
+import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -29,3 +31,13 @@ def check_range(name: str, values: Sequence[float]) -> None:
   """Raises ValueError where a range is neither left out (empty) nor two finite positive numbers in order."""
   if values and not (len(values) == 2 and 0 < values[0] < values[1] < float('inf')):
     raise ValueError(f'{name} must be two finite positive numbers, the smaller one first; got {list(values)}.')
+
+
+def check_choices(settings: Any) -> None:
+  """Raises ValueError where an entry of a settings dataclass is none of the `choices` in its field's metadata."""
+  for field in dataclasses.fields(settings):
+    if 'choices' in field.metadata:
+      value, known = getattr(settings, field.name), field.metadata['choices']
+      unknown = [name for name in (value if isinstance(value, tuple) else (value,)) if name not in known]
+      if unknown:
+        raise ValueError(f'Unknown {field.name} {unknown[0]!r}; known are {", ".join(known)}.')

@@ -1,10 +1,13 @@
 """Files that appear complete or not at all."""
 
 import contextlib
+import dataclasses
 import errno
+import json
 import os
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 from astropy.table import Table
 
@@ -31,6 +34,17 @@ def write_whole(path: pathlib.Path, write: Callable[[pathlib.Path], None]) -> No
 def write_table(path: pathlib.Path, table: Table) -> None:
   """Writes a table as ECSV, whole or not at all; raises as `write_whole`."""
   write_whole(path, lambda temporary: table.write(temporary, format='ascii.ecsv'))
+
+
+def write_json(path: pathlib.Path, content: Any) -> None:
+  """Writes JSON, dataclasses as dictionaries, whole or not at all; raises as `write_whole`."""
+  text = json.dumps(content, indent=1, default=dataclasses.asdict)
+  write_whole(path, lambda temporary: temporary.write_text(text + '\n'))
+
+
+def plain(value: Any) -> Any:
+  """Returns settings as JSON would give them back: dataclasses as dicts, tuples as lists."""
+  return json.loads(json.dumps(value, default=dataclasses.asdict))
 
 
 def _is_disk_full(error: BaseException | None) -> bool:

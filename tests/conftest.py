@@ -1,6 +1,5 @@
 """For all tests: a survey small enough to check by hand, a small run, networks of worlds whose answer is known."""
 
-import dataclasses
 import functools
 import pathlib
 import shutil
@@ -10,16 +9,13 @@ import jax
 import numpy as np
 import pytest
 
-from hearjax import cross_validation, ensemble, folds, transforms, workdir
-from hearjax.cross_validation import RunSettings
-from hearjax.finished_run import FinishedRun
-from hearjax.predictions import build_predictions, write_predictions
-from hearjax.scoring import training_domain
+from hearjax.simulate.sun import Sun, change_sun
+from hearjax.simulate.worlds import simulate_survey
 from hearjax.survey import intervals as hear_intervals
-from hearjax.survey.simulate import simulate_survey
-from hearjax.survey.sun import Sun, change_sun
-from hearjax.survey.survey import Survey, checksum
-from hearjax.training import TrainSettings
+from hearjax.survey.survey import Survey
+from hearjax.training.fit import fit
+from hearjax.training.run import Run
+from hearjax.training.settings import RunSettings, TrainSettings
 from tests.scripts import succeed
 
 
@@ -135,29 +131,20 @@ WORLD_PAIRS, WORLD_EPOCHS = 240, 60  # The same everywhere: one compilation trai
 
 
 @pytest.fixture(scope='session')
-def known_world(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], FinishedRun]:
+def known_world(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
   """Returns a function from a name in `WORLDS` to its finished run; each is trained once in a session."""
 
   @functools.cache
-  def trained(name: str) -> FinishedRun:
+  def trained(name: str) -> Run:
     world, changes = WORLDS[name]
     sun = change_sun(Sun(), changes)
     survey = simulate_survey(WORLD_SEED, WORLD_PAIRS, (-1,), WORLD_PX, world, sun)
-    return train_run(tmp_path_factory.mktemp(name), survey)
+    return train_world(survey)
 
   return trained
 
 
-def train_run(directory: pathlib.Path, survey: Survey) -> FinishedRun:
-  """Does what the script `train` does, without an archive: half of the time of a small survey is its files."""
+def train_world(survey: Survey) -> Run:
+  """Trains two networks on a survey of a known world, in memory."""
   training = TrainSettings(epochs=WORLD_EPOCHS, patience=WORLD_EPOCHS, batch_size=32)
-  settings = RunSettings(checkpoint_every=WORLD_EPOCHS, training=training)
-  splits = folds.make_splits(survey, 2, seed=0)
-  columns = cross_validation.run(survey, splits, settings, directory)
-  seen = transforms.crop(survey.field, settings.model.visible_px(WORLD_PX))
-  config = {'folds': len(splits.folds), **dataclasses.asdict(settings)}
-  product = 'predictions/cnn.ecsv'
-  workdir.open_workdir(directory, config, product, training_domain(survey.replace(field=seen)), directory)
-  write_predictions(directory / product, build_predictions(survey, columns, 'cnn', {}))
-  rows = cross_validation.fold_rows(survey, splits, ())
-  return FinishedRun(directory, ensemble.load(directory), survey, rows, checksum(survey))
+  return fit(survey, settings=RunSettings(folds=2, training=training))

@@ -1,18 +1,19 @@
-"""Finished runs of networks whose parameters are set by hand, so that it is known what they read."""
+"""Runs of networks whose parameters are set by hand, so that it is known what they read."""
 
-import pathlib
+import dataclasses
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hearjax import predictions
-from hearjax.cross_validation import FoldRows
-from hearjax.ensemble import Ensemble, member_name
-from hearjax.finished_run import FinishedRun
-from hearjax.interpret.out_of_fold import changed_logits
-from hearjax.model import ModelSettings, build_model
-from hearjax.survey.survey import Survey
+from hearjax.interpret.maps import changed_logits
+from hearjax.models.network import ModelSettings, build_model
+from hearjax.survey.folds import Fold, Splits
+from hearjax.survey.survey import Survey, checksum
+from hearjax.training.ensemble import Ensemble, member_name, stack_members
+from hearjax.training.run import Run
+from hearjax.training.settings import RunSettings
+from hearjax.verification.predictions import build_predictions
 
 
 def one_layer(kernels, bias=0.0, logit=1.0, strides=(1,), **settings):
@@ -48,32 +49,31 @@ def with_fields(survey: Survey, draw, seed: int = 0) -> Survey:
   return survey.replace(field=np.stack([draw(rng, label) for label in survey.label]).astype(np.float32))
 
 
-def make_run(directory: pathlib.Path, survey: Survey, settings: ModelSettings, members, folds: int = 1) -> FinishedRun:
+def make_run(survey: Survey, settings: ModelSettings, members, folds: int = 1) -> Run:
   """Returns a run, its folds dealt out by pair, with its predictions at the threshold of the median.
 
   Args:
-    directory: Where the predictions go.
     survey: The survey.
     settings: Of the network.
     members: Parameters of each member, fold by fold; one set for all.
     folds: Number of folds.
   """
   members = members if isinstance(members, list) else [members] * folds
-  params = jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf, jnp.float32) for leaf in leaves]), *members)
+  params = stack_members(jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), members))
   seeds = len(members) // folds
   names = tuple(member_name(fold, seed) for fold in range(folds) for seed in range(seeds))
-  none = np.arange(0)
-  rows = [FoldRows(none, none, np.flatnonzero(np.asarray(survey.pair) % folds == fold)) for fold in range(folds)]
+  dealt = [tuple(name for pair, name in enumerate(survey.pair_ids) if pair % folds == fold) for fold in range(folds)]
+  splits = Splits(tuple(Fold(test, (), ()) for test in dealt), 0, 0.0, 0.0, checksum(survey))
   ensemble = Ensemble(build_model(settings, survey.pixel_scale_mm), params, names, {})
-  run = FinishedRun(pathlib.Path(directory), ensemble, survey, rows, 'checksum')
-  if np.isfinite(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(params)])).all():
-    logit = changed_logits(run).astype(float)
-    columns = {
-      'row': np.arange(len(survey)),
-      'fold': np.asarray(survey.pair) % folds,
-      'seed': np.zeros(len(survey), int),
-    }
-    threshold = np.full(len(survey), 1 / (1 + np.exp(-np.median(logit))))
-    table = predictions.build_predictions(survey, columns | {'logit': logit, 'threshold': threshold}, 'cnn', {})
-    predictions.write_predictions(run.directory / 'predictions' / 'cnn.ecsv', table)
-  return run
+  run = Run(survey, splits, RunSettings(model=settings), ensemble, None)
+  if not np.isfinite(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(params)])).all():
+    return run
+  logit = changed_logits(run).astype(float)
+  columns = {
+    'row': np.arange(len(survey)),
+    'fold': survey.pair % folds,
+    'seed': np.zeros(len(survey), int),
+    'logit': logit,
+    'threshold': np.full(len(survey), 1 / (1 + np.exp(-np.median(logit)))),
+  }
+  return dataclasses.replace(run, predictions=build_predictions(survey, columns, 'cnn', {}))

@@ -15,7 +15,7 @@ from astropy.table import Table
 from astropy.time import Time
 from astropy.wcs import WCS
 
-from hearjax.survey import archive
+from hearjax.survey.archive import read_region, read_survey, write_region, write_survey
 from hearjax.survey.survey import Survey, checksum, concatenate
 from tests.conftest import make_survey
 
@@ -23,7 +23,7 @@ from tests.conftest import make_survey
 @pytest.fixture
 def root(tmp_path, tiny_survey) -> pathlib.Path:
   """A written archive of the tiny survey."""
-  archive.write_survey(tmp_path / 'survey', tiny_survey, {'seed': 0})
+  write_survey(tmp_path / 'survey', tiny_survey, {'seed': 0})
   return tmp_path / 'survey'
 
 
@@ -69,20 +69,20 @@ def rewrite_region(root: pathlib.Path, edit, name: str = 'EAR000', **options) ->
 
 
 def test_maps_in_a_file_are_those_in_memory(root, tmp_path):
-  mapped = archive.read_survey(root, scratch=tmp_path)
+  mapped = read_survey(root, scratch=tmp_path)
   assert isinstance(mapped.field, np.memmap)
-  assert_same(archive.read_survey(root), mapped)
+  assert_same(read_survey(root), mapped)
   assert [path.name for path in tmp_path.iterdir()] == ['survey']  # The file has no name.
 
 
 def test_a_disk_without_room_for_the_maps_is_told(root, tmp_path, monkeypatch):
   monkeypatch.setattr(shutil, 'disk_usage', lambda path: shutil._ntuple_diskusage(10, 10, 0))
   with pytest.raises(OSError, match=r'has 0 MB left, and the maps need .* MB'):
-    archive.read_survey(root, scratch=tmp_path)
+    read_survey(root, scratch=tmp_path)
 
 
 def test_round_trip_is_exact(root, tiny_survey):
-  back = archive.read_survey(root)
+  back = read_survey(root)
   assert_same(back, tiny_survey)
   assert back.source == 'test'
   assert back.field.dtype == np.float32
@@ -91,23 +91,23 @@ def test_round_trip_is_exact(root, tiny_survey):
 
 def test_order_of_writing_does_not_matter(tmp_path, tiny_survey):
   shuffled = tiny_survey.select(np.random.default_rng(1).permutation(len(tiny_survey)))
-  archive.write_survey(tmp_path, shuffled)
-  assert_same(archive.read_survey(tmp_path), tiny_survey)
+  write_survey(tmp_path, shuffled)
+  assert_same(read_survey(tmp_path), tiny_survey)
 
 
 def test_missing_pixels_come_back_and_are_counted_anew(tmp_path, tiny_survey):
   field = tiny_survey.field.copy()
   field[3, :8] = np.nan
-  archive.write_survey(tmp_path, tiny_survey.replace(field=field))
-  back = archive.read_survey(tmp_path, max_missing=0.25)
+  write_survey(tmp_path, tiny_survey.replace(field=field))
+  back = read_survey(tmp_path, max_missing=0.25)
   np.testing.assert_array_equal(back.field, field)
   np.testing.assert_allclose(back.missing, np.where(np.arange(len(back)) == 3, 0.25, 0.0))
   with pytest.raises(ValueError, match=r'1 of 12 magnetograms have more than 20% missing.*25% \(CR001, interval -1\)'):
-    archive.read_survey(tmp_path)
+    read_survey(tmp_path)
 
 
 def test_region_file_stands_alone(root, tiny_survey):
-  alone = archive.read_region(root / 'regions' / 'EAR001.fits')
+  alone = read_region(root / 'regions' / 'EAR001.fits')
   expected = tiny_survey.select(tiny_survey.region_names() == 'EAR001')
   assert checksum(alone) == checksum(expected)
   np.testing.assert_array_equal(alone.mjd, expected.mjd)
@@ -119,7 +119,7 @@ def test_region_file_stands_alone(root, tiny_survey):
 
 def test_wcs_of_a_region_file(tmp_path):
   survey = make_survey(pairs=1, size=33)
-  archive.write_survey(tmp_path, survey)
+  write_survey(tmp_path, survey)
   longitude, latitude = float(survey.longitude[-1]), float(survey.latitude[-1])
   wcs = WCS(fits.getheader(tmp_path / 'regions' / 'EAR000.fits', 'MAGNETOGRAM')).celestial
   np.testing.assert_allclose(wcs.all_pix2world(16, 16, 0), (longitude, latitude), atol=1e-10)
@@ -175,7 +175,7 @@ def test_archive_of_another_program_is_read_as_well(tmp_path, tiny_survey):
   order = np.random.default_rng(2).permutation(len(tiny_survey))
   shuffled = tiny_survey.select(order)
   write_elsewhere(tmp_path / 'other', shuffled)
-  back = archive.read_survey(tmp_path / 'other')
+  back = read_survey(tmp_path / 'other')
   assert back.source == 'elsewhere'
   assert back.region_ids == tiny_survey.region_ids
   for name in ('field', 'label', 'interval', 'noaa', 'region', 'pair', 'quality', 'n_frames', 'mu'):
@@ -227,24 +227,24 @@ def test_fault_in_the_index_is_named(root, fault):
   edit, sentence = INDEX_FAULTS[fault]
   edit_index(root, edit)
   with pytest.raises(ValueError, match=sentence):
-    archive.read_survey(root)
+    read_survey(root)
 
 
 def test_unreadable_index(root):
   (root / 'survey.ecsv').write_bytes(b'\x00\xffnot a table')
   with pytest.raises(ValueError, match=r'survey.ecsv cannot be read as ECSV'):
-    archive.read_survey(root)
+    read_survey(root)
 
 
 def test_no_archive_there(tmp_path):
   with pytest.raises(FileNotFoundError, match=r'is not a survey archive: there is no survey.ecsv'):
-    archive.read_survey(tmp_path)
+    read_survey(tmp_path)
 
 
 def test_root_that_is_a_file(tmp_path):
   (tmp_path / 'file').write_text('not a folder')
   with pytest.raises(FileNotFoundError, match=r'file is not a survey archive: there is no survey.ecsv'):
-    archive.read_survey(tmp_path / 'file')
+    read_survey(tmp_path / 'file')
 
 
 @pytest.mark.parametrize('name', ['survey.ecsv', 'regions/EAR001.fits'])
@@ -252,7 +252,7 @@ def test_folder_in_place_of_a_file(root, name):
   (root / name).unlink()
   (root / name).mkdir()
   with pytest.raises(IsADirectoryError, match=f'^Cannot read {root / name}: Is a directory.$'):
-    archive.read_survey(root)
+    read_survey(root)
 
 
 @pytest.mark.parametrize('name', ['survey.ecsv', 'regions/EAR001.fits'])
@@ -265,13 +265,13 @@ def test_file_that_may_not_be_read(root, monkeypatch, name):
   # Modes of files would not stop the tests of a superuser.
   monkeypatch.setattr(archive, 'open', refuse, raising=False)
   with pytest.raises(PermissionError, match=f'^Cannot read {root / name}: Permission denied.$'):
-    archive.read_survey(root)
+    read_survey(root)
 
 
 def test_missing_region_file(root):
   (root / 'regions' / 'EAR001.fits').unlink()
   with pytest.raises(FileNotFoundError, match=r"names the file 'regions/EAR001.fits', which is not there"):
-    archive.read_survey(root)
+    read_survey(root)
 
 
 def test_symlink_out_of_the_archive(root, tmp_path):
@@ -279,7 +279,7 @@ def test_symlink_out_of_the_archive(root, tmp_path):
   shutil.move(path, tmp_path / 'elsewhere.fits')
   path.symlink_to(tmp_path / 'elsewhere.fits')
   with pytest.raises(ValueError, match='lies outside the archive'):
-    archive.read_survey(root)
+    read_survey(root)
 
 
 @pytest.mark.parametrize('kept', [0, 1000, 2880, 6000, 11000])
@@ -288,7 +288,7 @@ def test_truncated_region_file(root, kept):
   assert path.stat().st_size > 11000
   os.truncate(path, kept)
   with pytest.raises(ValueError, match=r'EAR000.fits (is truncated or damaged|has no image extension MAGNETOGRAM)'):
-    archive.read_survey(root)
+    read_survey(root)
 
 
 def test_one_flipped_byte_is_noticed(root):
@@ -299,7 +299,7 @@ def test_one_flipped_byte_is_noticed(root):
   content[offset] ^= 1
   path.write_bytes(content)
   with pytest.raises(ValueError, match=r'EAR000.fits is truncated or damaged: .*[Cc]hecksum'):
-    archive.read_survey(root)
+    read_survey(root)
 
 
 def _set_unit(maps, header):
@@ -326,7 +326,7 @@ def test_fault_in_a_region_file_is_named(root, fault):
   edit, sentence = REGION_FAULTS[fault]
   rewrite_region(root, edit)
   with pytest.raises(ValueError, match=sentence):
-    archive.read_survey(root)
+    read_survey(root)
 
 
 def test_region_without_rows_does_not_stand_alone(root):
@@ -334,15 +334,15 @@ def test_region_without_rows_does_not_stand_alone(root):
   with fits.open(path, memmap=False) as hdus:
     del hdus['INTERVALS']
     hdus.writeto(path, overwrite=True, checksum=True)
-  assert len(archive.read_survey(root)) == 12
+  assert len(read_survey(root)) == 12
   with pytest.raises(ValueError, match='does not stand alone'):
-    archive.read_region(path)
+    read_region(path)
 
 
 def test_rows_of_a_region_must_fit_its_planes(root):
   rewrite_region(root, lambda maps, header: maps[:1])
   with pytest.raises(ValueError, match='INTERVALS must describe the 1 planes of one region'):
-    archive.read_region(root / 'regions' / 'EAR000.fits')
+    read_region(root / 'regions' / 'EAR000.fits')
 
 
 # --- Writing where it cannot be ---------------------------------------------------------------------------------
@@ -350,14 +350,14 @@ def test_rows_of_a_region_must_fit_its_planes(root):
 
 def test_empty_survey_is_not_written(tmp_path, tiny_survey):
   with pytest.raises(ValueError, match='The survey is empty: there is nothing to write'):
-    archive.write_survey(tmp_path / 'new', tiny_survey.select(slice(0)))
+    write_survey(tmp_path / 'new', tiny_survey.select(slice(0)))
   assert not (tmp_path / 'new').exists()
 
 
 def test_archive_that_exists_is_not_overwritten(root):
   before = {path: path.read_bytes() for path in root.rglob('*.*')}
   with pytest.raises(FileExistsError, match='already holds a survey archive'):
-    archive.write_survey(root, make_survey(seed=1))
+    write_survey(root, make_survey(seed=1))
   assert {path: path.read_bytes() for path in root.rglob('*.*')} == before
 
 
@@ -365,7 +365,7 @@ def test_archive_that_exists_is_not_overwritten(root):
 def test_region_id_that_cannot_name_a_file(tmp_path, tiny_survey, name):
   ids = (name, *tiny_survey.region_ids[1:])
   with pytest.raises(ValueError, match=r'region_id .* cannot name a file'):
-    archive.write_survey(tmp_path / 'new', tiny_survey.replace(region_ids=ids))
+    write_survey(tmp_path / 'new', tiny_survey.replace(region_ids=ids))
   assert not list(tmp_path.rglob('*.fits'))
 
 
@@ -382,9 +382,9 @@ def test_full_disk_leaves_nothing_half_written(root, tiny_survey, monkeypatch, w
     monkeypatch.setattr(fits.file._File, 'writearray', _full_disk)
   region = tiny_survey.select(tiny_survey.region == 0)
   with pytest.raises(OSError, match=r'Cannot write .*CR000.fits: the disk is full; nothing was left half written'):
-    archive.write_region(root, region.replace(field=-region.field))
+    write_region(root, region.replace(field=-region.field))
   with pytest.raises(OSError, match='the disk is full'):
-    archive.write_survey(root.parent / 'new', tiny_survey)
+    write_survey(root.parent / 'new', tiny_survey)
   monkeypatch.undo()
   assert {path: path.read_bytes() for path in root.rglob('*.*')} == before
   assert not [path for path in (root.parent / 'new').rglob('*') if path.is_file()]
@@ -393,24 +393,24 @@ def test_full_disk_leaves_nothing_half_written(root, tiny_survey, monkeypatch, w
 def test_disk_that_fills_up_before_the_index_leaves_no_archive(tmp_path, tiny_survey, monkeypatch):
   monkeypatch.setattr(Table, 'write', _full_disk)
   with pytest.raises(OSError, match=r'survey.ecsv: the disk is full'):
-    archive.write_survey(tmp_path, tiny_survey)
+    write_survey(tmp_path, tiny_survey)
   monkeypatch.undo()
   assert not [path for path in tmp_path.rglob('*') if 'survey' in path.name or 'partial' in path.name]
-  archive.write_survey(tmp_path, tiny_survey)
-  assert_same(archive.read_survey(tmp_path), tiny_survey)
+  write_survey(tmp_path, tiny_survey)
+  assert_same(read_survey(tmp_path), tiny_survey)
 
 
 def test_folder_that_cannot_be_written(tmp_path, tiny_survey, monkeypatch):
   (tmp_path / 'file').write_text('not a folder')
   with pytest.raises(OSError, match=r'Cannot write .*file/regions/CR000.fits: Not a directory'):
-    archive.write_survey(tmp_path / 'file', tiny_survey)
+    write_survey(tmp_path / 'file', tiny_survey)
 
   def refuse(*_, **__):
     raise PermissionError(errno.EACCES, 'Permission denied')
 
   monkeypatch.setattr(fits.HDUList, 'writeto', refuse)
   with pytest.raises(OSError, match=r'Cannot write .*CR000.fits: Permission denied'):
-    archive.write_survey(tmp_path / 'new', tiny_survey)
+    write_survey(tmp_path / 'new', tiny_survey)
 
 
 # --- The survey in memory ---------------------------------------------------------------------------------------
@@ -464,14 +464,14 @@ def test_survey_passes_through_jit(tiny_survey):
 
 def test_checksum_is_of_the_content(root, tiny_survey):
   expected = checksum(tiny_survey)
-  assert checksum(archive.read_survey(root)) == expected
+  assert checksum(read_survey(root)) == expected
   assert checksum(tiny_survey.to_device()) == expected
   assert checksum(tiny_survey.select(np.arange(len(tiny_survey))[::-1])) == expected
   rewrite_region(root, lambda maps, header: maps[::-1].copy())
   edit_index(
     root, lambda t: t.replace_column('plane', np.where(t['region_id'] == 'EAR000', 1 - t['plane'], t['plane']))
   )
-  assert checksum(archive.read_survey(root)) == expected
+  assert checksum(read_survey(root)) == expected
 
 
 @pytest.mark.parametrize('leaf', ['field', 'label', 'hours', 'mu', 'noaa', 'mjd'])

@@ -12,14 +12,12 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from saliency import core as saliency
 
-from hearjax import ensemble as ensemble_module
-from hearjax.cross_validation import FoldRows
-from hearjax.ensemble import Ensemble
-from hearjax.finished_run import FinishedRun
 from hearjax.interpret import attribution, attribution_maps, sanity
-from hearjax.interpret.attribution import AttributionSettings
-from hearjax.interpret.class_activation import grad_cam
-from hearjax.model import ModelSettings, build_model
+from hearjax.interpret.attribution import AttributionSettings, grad_cam
+from hearjax.models.network import ModelSettings, build_model
+from hearjax.survey.fold_rows import FoldRows
+from hearjax.training.ensemble import Ensemble, load
+from hearjax.training.run import Run
 from tests.conftest import make_survey
 
 SIZE = 24
@@ -294,7 +292,7 @@ def run():
     folds.append(FoldRows(np.flatnonzero(~test), np.flatnonzero(~test), np.flatnonzero(test)))
   names = ('fold00_seed0', 'fold00_seed1', 'fold01_seed0', 'fold01_seed1')
   stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
-  return FinishedRun(None, Ensemble(model, stacked, names, {}), survey, folds, 'checksum')
+  return Run(None, Ensemble(model, stacked, names, {}), survey, folds, 'checksum')
 
 
 def test_every_map_is_the_mean_over_the_seeds_that_did_not_see_it(run):
@@ -362,7 +360,7 @@ def test_parameters_that_are_not_finite(monkeypatch, tmp_path):
     lambda folder, like: jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan if '01' in str(folder) else 0.0), like),
   )
   with pytest.raises(ValueError, match=r'parameters of fold01_seed0 .* are not all finite'):
-    ensemble_module.load(tmp_path)
+    load(tmp_path)
 
 
 # --- Sanity checks ----------------------------------------------------------------------------------------------

@@ -7,13 +7,23 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.neighbors import KernelDensity
 
-from hearjax import baselines, folds, skill
-from hearjax.baselines import DiscriminantSettings, KernelDiscriminant
-from hearjax.features import FEATURES
-from hearjax.folds import Fold, Splits
-from hearjax.predictions import read_predictions
+from hearjax.maps.features import FEATURES
+from hearjax.models.discriminant import (
+  DISCRIMINANTS,
+  LOGIT_LIMIT,
+  DiscriminantSettings,
+  KernelDiscriminant,
+  build_classifier,
+  choose_threshold,
+  discriminant_analysis,
+  epanechnikov,
+  kernel_log_odds,
+)
 from hearjax.survey.archive import write_survey
+from hearjax.survey.folds import Fold, Splits, rows_of
 from hearjax.survey.survey import checksum
+from hearjax.verification.predictions import read_predictions
+from hearjax.verification.scores import tss_at
 from tests.conftest import make_survey
 
 COLUMN = {name: index for index, name in enumerate(FEATURES)}
@@ -32,7 +42,7 @@ def make_splits(survey, n_folds=3) -> Splits:
 def make_features(survey, seed=0, signal=0.0) -> np.ndarray:
   """Features drawn at random, log-normal; the flux of an EAR is larger by `signal` standard deviations."""
   values = np.exp(0.3 * np.random.default_rng(seed).standard_normal((len(survey), len(FEATURES))))
-  values[:, COLUMN['unsigned_flux']] *= np.exp(0.3 * signal * np.asarray(survey.label))
+  values[:, COLUMN['unsigned_flux']] *= np.exp(0.3 * signal * survey.label)
   return values.astype(np.float32)
 
 
@@ -41,53 +51,53 @@ def survey():
   return make_survey(pairs=18, intervals=(-3, -1), size=8)
 
 
-@pytest.mark.parametrize('model', baselines.MODELS)
+@pytest.mark.parametrize('model', DISCRIMINANTS)
 def test_every_pair_is_forecast_once_out_of_its_fold(survey, model):
   splits = make_splits(survey)
-  table = baselines.cross_validate(survey, splits, model, features=make_features(survey, signal=3))
+  table = discriminant_analysis(survey, splits, model, features=make_features(survey, signal=3))
   keys = list(zip(table['region_id'], table['interval'], strict=True))
   assert sorted(keys) == sorted(zip(survey.region_names(), survey.interval, strict=True))
   for row in table:
     assert row['pair_id'] in splits.folds[row['fold']].test
   assert table.meta['model'] == model
-  tss = skill.tss_at(table['label'], table['probability'], 0.5)
+  tss = tss_at(table['label'], table['probability'], 0.5)
   assert tss > (0.5 if model in ('da_flux', 'da_kernel') else 0.3)
 
 
-@pytest.mark.parametrize('model', baselines.MODELS)
+@pytest.mark.parametrize('model', DISCRIMINANTS)
 def test_nothing_is_learnt_from_the_test_fold(survey, model):
   splits = make_splits(survey)
   features = make_features(survey, signal=1)
-  before = baselines.cross_validate(survey, splits, model, features=features)
-  test = folds.rows_of(survey, splits.folds[0].test)
+  before = discriminant_analysis(survey, splits, model, features=features)
+  test = rows_of(survey, splits.folds[0].test)
   changed = features.copy()
   changed[test] = changed[test[::-1]] * 50
   # Each pair keeps one region of each class; which one is which is exchanged.
   label, region_of_pair = np.array(survey.label), np.isin(np.arange(len(survey)), test)
   label[region_of_pair] = 1 - label[region_of_pair]
-  after = baselines.cross_validate(survey.replace(label=label), splits, model, features=changed)
+  after = discriminant_analysis(survey.replace(label=label), splits, model, features=changed)
   first = np.asarray(before['fold']) == 0
   np.testing.assert_array_equal(before['threshold'][first], after['threshold'][first])
   # The other folds train on these pairs, and must see the change.
   assert np.any(before['logit'][~first] != after['logit'][~first])
   # With the features as they were, labels alone change no forecast of their own fold.
-  relabelled = baselines.cross_validate(survey.replace(label=label), splits, model, features=features)
+  relabelled = discriminant_analysis(survey.replace(label=label), splits, model, features=features)
   np.testing.assert_array_equal(before['logit'][first], relabelled['logit'][first])
 
 
 def test_flux_model_is_the_closed_form_of_one_dimension(survey):
   features = make_features(survey, signal=1)
-  table = baselines.cross_validate(survey, make_splits(survey), 'da_flux', features=features)
+  table = discriminant_analysis(survey, make_splits(survey), 'da_flux', features=features)
   splits = make_splits(survey)
   for row in table:
     fold = splits.folds[row['fold']]
-    training = folds.rows_of(survey, fold.train + fold.validation)
-    training = training[np.asarray(survey.interval)[training] == row['interval']]
+    training = rows_of(survey, fold.train + fold.validation)
+    training = training[survey.interval[training] == row['interval']]
     log_flux = np.log10(features[training, COLUMN['unsigned_flux']].astype(float))
-    label = np.asarray(survey.label)[training]
+    label = survey.label[training]
     means = [log_flux[label == c].mean() for c in (0, 1)]
     variance = np.mean([log_flux[label == c].var() for c in (0, 1)])
-    own = (survey.region_names() == row['region_id']) & (np.asarray(survey.interval) == row['interval'])
+    own = (survey.region_names() == row['region_id']) & (survey.interval == row['interval'])
     x = np.log10(float(features[own, COLUMN['unsigned_flux']][0]))
     # Two Gaussians of one variance: the log odds are linear, zero half way between the means.
     expected = (means[1] - means[0]) / variance * (x - (means[0] + means[1]) / 2)
@@ -98,7 +108,7 @@ def test_flux_itself_may_be_used_instead_of_its_logarithm(survey):
   features = make_features(survey, signal=1)
   splits = make_splits(survey)
   linear = DiscriminantSettings(logarithm=False)
-  tables = [baselines.cross_validate(survey, splits, 'da_flux', s, features) for s in (None, linear)]
+  tables = [discriminant_analysis(survey, splits, 'da_flux', s, features) for s in (None, linear)]
   assert np.max(np.abs(tables[0]['logit'] - tables[1]['logit'])) > 0.01
   assert tables[1].meta['settings']['logarithm'] is False
 
@@ -109,26 +119,26 @@ def test_features_that_repeat_each_other_or_never_change_do_no_harm(survey, mode
   features[:, COLUMN['central_unsigned_flux']] = 3 * features[:, COLUMN['unsigned_flux']]
   features[:, COLUMN['polarity_separation']] = 0
   features[:, COLUMN['peak_field']] = 0
-  table = baselines.cross_validate(survey, make_splits(survey), model, features=features)
-  assert np.all(np.abs(table['logit']) <= baselines.LOGIT_LIMIT)
+  table = discriminant_analysis(survey, make_splits(survey), model, features=features)
+  assert np.all(np.abs(table['logit']) <= LOGIT_LIMIT)
 
 
 def test_more_features_than_regions(survey):
-  few = survey.select(np.asarray(survey.pair) < 6).replace(pair_ids=survey.pair_ids[:6])
-  for model in baselines.MODELS:
-    table = baselines.cross_validate(few, make_splits(few), model, features=make_features(few))
+  few = survey.select(survey.pair < 6).replace(pair_ids=survey.pair_ids[:6])
+  for model in DISCRIMINANTS:
+    table = discriminant_analysis(few, make_splits(few), model, features=make_features(few))
     assert len(table) == len(few)
 
 
 def test_too_few_pairs_are_named(survey):
-  few = survey.select(np.asarray(survey.pair) < 4).replace(pair_ids=survey.pair_ids[:4])
+  few = survey.select(survey.pair < 4).replace(pair_ids=survey.pair_ids[:4])
   with pytest.raises(ValueError, match=r'Fold 0 has only 2 pairs to fit .* at interval -3; at least 4'):
-    baselines.cross_validate(few, make_splits(few, 2), 'da_linear', features=make_features(few))
+    discriminant_analysis(few, make_splits(few, 2), 'da_linear', features=make_features(few))
 
 
 def test_unknown_models_and_features_are_named(survey):
   with pytest.raises(ValueError, match="no discriminant analysis 'da_cubic'"):
-    baselines.cross_validate(survey, make_splits(survey), 'da_cubic')
+    discriminant_analysis(survey, make_splits(survey), 'da_cubic')
   with pytest.raises(ValueError, match=r"\['flux'\] are unknown"):
     DiscriminantSettings(features=('flux',))
   with pytest.raises(ValueError, match='positive bandwidths'):
@@ -139,7 +149,7 @@ def test_epanechnikov_density_evaluated_by_hand():
   samples, place, bandwidth = np.array([0.0, 1.0, 5.0]), 0.5, 2.0
   # 3 / (4 h) (1 - u^2), u = 0.25 twice, the third out of reach.
   expected = 2 * 3 / 8 * (1 - 0.0625) / 3
-  found = baselines.epanechnikov((samples - place) ** 2, bandwidth, 1).mean()
+  found = epanechnikov((samples - place) ** 2, bandwidth, 1).mean()
   assert found == pytest.approx(expected)
 
 
@@ -149,18 +159,18 @@ def test_epanechnikov_density_agrees_with_scikit_learn(dimensions):
   samples, places = rng.standard_normal((30, dimensions)), 0.3 * rng.standard_normal((5, dimensions))
   density = KernelDensity(kernel='epanechnikov', bandwidth=1.7).fit(samples)
   square = np.sum((places[:, None] - samples) ** 2, axis=-1)
-  found = baselines.epanechnikov(square, 1.7, dimensions).mean(axis=1)
+  found = epanechnikov(square, 1.7, dimensions).mean(axis=1)
   np.testing.assert_allclose(found, np.exp(density.score_samples(places)), rtol=1e-6)
 
 
 def test_kernel_log_odds_by_hand():
   # One sample of class 0 and two of class 1; the place reaches the first two.
   square, label = np.array([[0.0, 0.75, 9.0], [100.0, 100.0, 100.0]]), np.array([0, 1, 1])
-  found = baselines.kernel_log_odds(square, 1.0, 1, label, np.ones((2, 3)))
+  found = kernel_log_odds(square, 1.0, 1, label, np.ones((2, 3)))
   assert found[0] == pytest.approx(np.log((0.25 + 0.01) / 2 / (1 + 0.01)))
   # Nothing within reach: only the floors are left, a half for the class with two samples.
   assert found[1] == pytest.approx(np.log(0.5))
-  left_out = baselines.kernel_log_odds(square, 1.0, 1, label, np.array([[0, 1, 1], [1, 1, 1]]))
+  left_out = kernel_log_odds(square, 1.0, 1, label, np.array([[0, 1, 1], [1, 1, 1]]))
   assert left_out[0] == pytest.approx(np.log((0.25 + 0.01) / 2 / 0.01))
 
 
@@ -198,7 +208,7 @@ def test_threshold_comes_from_pairs_that_were_not_fitted(monkeypatch):
   rng = np.random.default_rng(0)
   pair, label = np.repeat(np.arange(30), 2), np.tile([0, 1], 30)
   order = rng.permutation(60)
-  threshold = baselines.choose_threshold(PairRecorder(), pair[order, None].astype(float), label[order], pair[order])
+  threshold = choose_threshold(PairRecorder(), pair[order, None].astype(float), label[order], pair[order])
   assert 0 < threshold < 1
   forecast = [number for _, predicted in PairRecorder.calls for number in predicted]
   assert sorted(forecast) == list(range(30)), 'every pair is forecast, in one inner fold'
@@ -210,12 +220,12 @@ def test_threshold_does_not_depend_on_the_order_of_the_samples():
   rng = np.random.default_rng(0)
   pair, label = np.repeat(np.arange(30), 2), np.tile([0, 1], 30)
   values = rng.standard_normal((60, 3)) + label[:, None]
-  classifier = baselines.build_classifier(
+  classifier = build_classifier(
     'da_linear', DiscriminantSettings(features=('skewness', 'length_scale', 'net_flux'), logarithm=False)
   )
-  threshold = baselines.choose_threshold(classifier, values, label, pair)
+  threshold = choose_threshold(classifier, values, label, pair)
   shuffled = rng.permutation(60)
-  again = baselines.choose_threshold(classifier, values[shuffled], label[shuffled], pair[shuffled])
+  again = choose_threshold(classifier, values[shuffled], label[shuffled], pair[shuffled])
   assert again == pytest.approx(threshold)
 
 
@@ -227,7 +237,7 @@ def run_script(name, *arguments):
 
 def test_scripts_from_survey_to_scores(tmp_path):
   survey = make_survey(pairs=8, intervals=(-2, -1), size=16)
-  survey = survey.replace(mjd=55000 + 60.0 * np.asarray(survey.pair) + np.asarray(survey.hours) / 24)
+  survey = survey.replace(mjd=55000 + 60.0 * survey.pair + survey.hours / 24)
   write_survey(tmp_path / 'survey', survey)
   where = f'--survey={tmp_path / "survey"}', f'--workdir={tmp_path / "work"}'
   baseline = run_script('baseline', *where, '--folds=2', '--models=da_flux,da_linear')

@@ -3,12 +3,12 @@
 import jax
 import numpy as np
 import pytest
+from experiments._timing import Group
 
 from experiments import _groups, _profile, _timing
-from experiments._timing import Group
-from hearjax import training
-from hearjax.model import ModelSettings
-from hearjax.training import TrainSettings
+from hearjax.models.network import ModelSettings
+from hearjax.training.settings import TrainSettings
+from hearjax.training.step import build_optimizer, compiled_step, create_states
 
 SECONDS = {'ours': np.array([2.0, 1.0, 3.0]), 'first rival': np.full(3, 8.0), 'second rival': np.full(3, 4.0)}
 
@@ -80,13 +80,11 @@ def test_pytorch_has_the_same_network_and_takes_the_same_step():
   with torch.inference_mode():
     np.testing.assert_allclose(rival(torch.from_numpy(field)), model.apply(params, field), rtol=1e-4, atol=1e-5)
   train = TrainSettings(augmentation=_groups.UNCHANGED)
-  tx = training.build_optimizer(train, 100)
-  states = training.create_states(model, tx, jax.random.key(0)[None], field.shape[-1])
+  tx = build_optimizer(train, 100)
+  states = create_states(model, tx, jax.random.key(0)[None], field.shape[-1])
   state = jax.tree.map(lambda leaf: leaf[0], states)
   trainer = _pytorch.Trainer(_pytorch.Network(model, state.params, field.shape[-1]), train, 100 * train.epochs, False)
   for _ in range(3):
     theirs = trainer.step(torch.from_numpy(field), torch.tensor(batch % 2).float())
-    state, ours = training.compiled_step()(
-      state, field, batch, batch % 2, jax.random.key(1), model=model, tx=tx, settings=train
-    )
+    state, ours = compiled_step()(state, field, batch, batch % 2, jax.random.key(1), model=model, tx=tx, settings=train)
     assert float(ours) == pytest.approx(float(theirs), rel=2e-3)

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from hearjax import fields
 from hearjax.interpret import completeness
 from hearjax.interpret.completeness import Injection, Recovery, completeness_table, inject, limit_table, threshold_for
+from hearjax.maps import synthetic
 from tests.conftest import make_survey
 from tests.test_response import ONE_LAYER, flux_meter, make_run
 
@@ -149,13 +149,13 @@ def test_injections_that_cannot_be_made(meter, changes, sentence):
 
 def test_a_survey_of_one_class_is_told():
   survey = make_survey(pairs=4)
-  run = make_run(ONE_LAYER, flux_meter(), survey=survey.select(np.asarray(survey.label) == 1))
+  run = make_run(ONE_LAYER, flux_meter(), survey=survey.select(survey.label == 1))
   with pytest.raises(ValueError, match='holds no control region'):
     inject(run, settings())
 
 
 def test_injected_bipoles_lie_where_they_may():
-  grid = fields.Grid(48, 1.39)
+  grid = synthetic.Grid(48, 1.39)
   chosen = settings(place_mm=8.0, trials=500)
   probes = completeness._bipoles(
     np.random.default_rng(0), np.array([1e19, 1e20]), np.array([4.0, 8.0]), np.zeros(500, int), chosen, grid

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hearjax import features, transforms
+from hearjax.maps import features, transforms
 
 SCALE_MM = 1.39
 # The power of the amplitude and of the pixel scale that a feature grows with, where there is one.

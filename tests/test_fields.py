@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import j0
 
-from hearjax import features, fields, transforms
-from hearjax.fields import FAMILIES, Grid, check_shape, create_shape
+from hearjax.maps import features, synthetic, transforms
+from hearjax.maps.synthetic import FAMILIES, Grid, check_shape, create_shape
 
 GRID = Grid(48, 1.39)
 PIXEL_MX = 1.39**2 * 1e16  # 1 G over one pixel [Mx].
@@ -16,7 +16,7 @@ PATTERNS = tuple(name for name in ALL if name != 'point_bipole')  # Which is a b
 BALANCED = tuple(name for name in PATTERNS if name != 'spot')
 
 
-pattern = jax.jit(fields.pattern, static_argnums=(0, 1))  # Compiled once for each family.
+pattern = jax.jit(synthetic.pattern, static_argnums=(0, 1))  # Compiled once for each family.
 
 
 def make(family, scale_mm=9.0, width_mm=1.5, **shape):
@@ -32,16 +32,16 @@ def centroid(field):
 @pytest.mark.parametrize('family', PATTERNS)
 def test_strength_is_what_was_asked_for(family):
   field = make(family)
-  flux = fields.at_flux(field, GRID, 3e20)
+  flux = synthetic.at_flux(field, GRID, 3e20)
   np.testing.assert_allclose(np.abs(np.asarray(flux, np.float64)).sum() * PIXEL_MX, 3e20, rtol=1e-5)
   np.testing.assert_allclose(features.unsigned_flux(flux, 1.39), 3e20, rtol=1e-5)
-  np.testing.assert_allclose(np.abs(fields.at_peak(field, 250.0)).max(), 250.0, rtol=1e-5)
+  np.testing.assert_allclose(np.abs(synthetic.at_peak(field, 250.0)).max(), 250.0, rtol=1e-5)
 
 
 @pytest.mark.parametrize('family', BALANCED)
 @pytest.mark.parametrize('imbalance', [0.0, 0.3, -0.6])
 def test_net_flux_is_the_imbalance_times_the_flux(family, imbalance):
-  field = np.asarray(fields.at_flux(make(family, imbalance=imbalance), GRID, 2e20), np.float64)
+  field = np.asarray(synthetic.at_flux(make(family, imbalance=imbalance), GRID, 2e20), np.float64)
   np.testing.assert_allclose(field.sum() * PIXEL_MX, imbalance * 2e20, atol=2e15)
 
 
@@ -49,7 +49,7 @@ def test_net_flux_is_the_imbalance_times_the_flux(family, imbalance):
 def test_a_pole_keeps_its_flux_and_its_place_however_narrow(width_mm):
   # Before any strength is set, each pole holds the flux 1 in pixels that integrate over it, wherever it lies in them.
   shape = create_shape(4.0, width_mm, x_mm=2.3, y_mm=-5.1)
-  poles = jax.jit(fields.bipole, static_argnums=0)(GRID, shape.replace(scale_mm=jnp.float32(20.0)))
+  poles = jax.jit(synthetic.bipole, static_argnums=0)(GRID, shape.replace(scale_mm=jnp.float32(20.0)))
   plus, minus = np.maximum(poles, 0), np.maximum(-poles, 0)
   np.testing.assert_allclose([plus.sum(), minus.sum()], 1.0, atol=2e-3)
   # A narrow pole is found to within its pixel, whose mean it is.
@@ -58,7 +58,7 @@ def test_a_pole_keeps_its_flux_and_its_place_however_narrow(width_mm):
 
 def test_spot_against_the_formula():
   # FWHM 11.775 Mm is a sigma of 5 Mm: peak = flux / (2 pi sigma^2) where pixels are small against it.
-  field = np.asarray(fields.at_flux(make('spot', 11.775), GRID, 1e20))
+  field = np.asarray(synthetic.at_flux(make('spot', 11.775), GRID, 1e20))
   middle = field[23:25, 23:25].mean()  # The four middle pixels lie 0.98 Mm from the centre.
   expected = 1e20 / (2 * np.pi * 25 * 1e16) * np.exp(-0.5 * (0.983**2 + 1.39**2 / 6) / 25)
   np.testing.assert_allclose(middle, expected, rtol=2e-3)
@@ -71,7 +71,7 @@ def test_bipole_has_its_separation_and_its_tilt(tilt, direction):
   plus, minus = (np.array(centroid(np.maximum(sign * field, 0))) for sign in (1, -1))
   np.testing.assert_allclose(plus - minus, 12.0 * np.array(direction), atol=0.02)
   np.testing.assert_allclose(plus + minus, 0, atol=0.01)
-  np.testing.assert_allclose(features.polarity_separation(fields.at_peak(field, 1e3), 1.39), 12, rtol=0.01)
+  np.testing.assert_allclose(features.polarity_separation(synthetic.at_peak(field, 1e3), 1.39), 12, rtol=0.01)
 
 
 @pytest.mark.parametrize('family', ['bipole', 'quadrupole', 'checkerboard'])
@@ -112,7 +112,7 @@ def test_several_bipoles_are_bipoles_of_one_distance():
   # All flux of a wide grid comes in pairs: its power spectrum is that of two poles, 1 - J0(k d), at small k about k^2.
   grid = Grid(192, 1.0)
   d, k = 16.0, np.hypot(*np.meshgrid(*[np.fft.fftfreq(192)] * 2))
-  one = lambda key: fields.bipoles(grid, create_shape(d, 0.5, key=key))  # noqa: E731
+  one = lambda key: synthetic.bipoles(grid, create_shape(d, 0.5, key=key))  # noqa: E731
   maps = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 60))
   power = np.mean(np.abs(np.fft.fft2(maps)) ** 2, axis=0)
   ring = lambda low, high: power[(k >= low) & (k < high)].mean()  # noqa: E731
@@ -125,8 +125,8 @@ def test_several_bipoles_are_bipoles_of_one_distance():
 def test_vmap_equals_a_loop_and_jit_no_jit(family):
   shapes = [create_shape(scale, 1.2, 40.0 * scale, 0.1, 1.0, -2.0, jax.random.key(int(scale))) for scale in (4, 7, 11)]
   many = jax.tree.map(lambda *leaves: jnp.stack(leaves), *shapes)
-  batch = jax.jit(jax.vmap(lambda shape: fields.pattern(family, GRID, shape)))(many)
-  np.testing.assert_allclose(batch, [fields.pattern(family, GRID, shape) for shape in shapes], atol=2e-5)
+  batch = jax.jit(jax.vmap(lambda shape: synthetic.pattern(family, GRID, shape)))(many)
+  np.testing.assert_allclose(batch, [synthetic.pattern(family, GRID, shape) for shape in shapes], atol=2e-5)
 
 
 @pytest.mark.parametrize('family', PATTERNS)
@@ -137,7 +137,7 @@ def test_gradients_against_finite_differences(family):
 
     def number(values):
       shape = create_shape(1.0, 1.0, key=jax.random.key(2)).replace(**dict(zip(names, values, strict=True)))
-      return jnp.sum(weight * fields.at_flux(fields.pattern(family, GRID, shape), GRID, 1e20))
+      return jnp.sum(weight * synthetic.at_flux(synthetic.pattern(family, GRID, shape), GRID, 1e20))
 
     values = jnp.array([9.0, 2.0, 25.0, 0.2, 1.0, 0.5], jnp.float64)
     size, gradient = (np.asarray(result) for result in jax.jit(jax.value_and_grad(number))(values))
@@ -156,8 +156,8 @@ def test_same_key_same_field_and_another_key_another():
 
 @pytest.mark.parametrize('family', ALL)
 def test_the_largest_scale_fits_and_a_larger_one_does_not(family):
-  largest = fields.largest_scale_mm(family, GRID)
-  width = fields.default_width_mm(family, GRID, largest)
+  largest = synthetic.largest_scale_mm(family, GRID)
+  width = synthetic.default_width_mm(family, GRID, largest)
   check_shape(family, GRID, create_shape(largest, width))
   # The flux of all poles is on the grid, but for the 1 % that each loses to each neighbour of the other polarity.
   if family in ('bipole', 'point_bipole', 'spot', 'quadrupole'):
@@ -165,7 +165,7 @@ def test_the_largest_scale_fits_and_a_larger_one_does_not(family):
     poles = {'spot': 1, 'quadrupole': 4}.get(family, 2)
     np.testing.assert_allclose(raw, poles, rtol=0.03)
   with pytest.raises(ValueError, match=f'cannot hold a {family} with a scale of'):
-    check_shape(family, GRID, create_shape(2.3 * largest, fields.default_width_mm(family, GRID, 2.3 * largest)))
+    check_shape(family, GRID, create_shape(2.3 * largest, synthetic.default_width_mm(family, GRID, 2.3 * largest)))
 
 
 @pytest.mark.parametrize(

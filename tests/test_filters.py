@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr, rankdata, spearmanr
 
-from hearjax.features import length_scale, unsigned_flux
-from hearjax.fields import Grid
 from hearjax.interpret import filters, pole_pairs
 from hearjax.interpret.ablation import sweep
 from hearjax.interpret.filters import QUANTITIES
 from hearjax.interpret.pole_pairs import PairResponse, PairSettings
 from hearjax.interpret.pruning import Part
-from hearjax.model import ModelSettings, build_model
+from hearjax.maps.features import length_scale, unsigned_flux
+from hearjax.maps.synthetic import Grid
+from hearjax.models.network import ModelSettings, build_model
 from tests.conftest import make_survey
 from tests.test_pruning import NAMED, hand_made, make_part
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hearjax import folds
+from hearjax.survey.folds import certify, group_pairs, make_splits, read_or_make_splits, read_splits, write_splits
+from hearjax.survey.survey import checksum
 from tests.conftest import make_survey
 
 
@@ -22,7 +23,7 @@ def survey_apart(pairs):
 @given(pairs=st.integers(6, 30), n_folds=st.integers(2, 5), seed=st.integers(0, 1000))
 def test_every_pair_is_tested_once_and_never_seen_before(pairs, n_folds, seed):
   survey = survey_apart(pairs)
-  splits = folds.make_splits(survey, n_folds, seed)
+  splits = make_splits(survey, n_folds, seed)
   tested = sorted(pair for fold in splits.folds for pair in fold.test)
   assert tested == list(survey.pair_ids)
   sizes = [len(fold.test) for fold in splits.folds]
@@ -38,85 +39,85 @@ def test_pairs_of_one_noaa_number_stay_together():
   shared[(survey.noaa > 0) & (survey.pair < 3)] = 11999
   survey = survey.replace(noaa=shared)
   for seed in range(5):
-    splits = folds.make_splits(survey, 4, seed)
+    splits = make_splits(survey, 4, seed)
     assert any({'pair000', 'pair001', 'pair002'} <= set(fold.test) for fold in splits.folds)
 
 
 def test_regions_at_one_place_and_time_stay_together_but_not_half_a_year_apart():
   survey = survey_apart(4)
-  near = np.asarray(survey.pair) == 1
-  emerging = (np.asarray(survey.pair) == 0) & (np.asarray(survey.label) == 1)
+  near = survey.pair == 1
+  emerging = (survey.pair == 0) & (survey.label == 1)
   time = survey.mjd[emerging].mean()
   same_place = survey.replace(
     longitude=np.where(near, np.float32(30.0), survey.longitude),
     latitude=np.where(near, np.float32(20.0), survey.latitude),
     mjd=np.where(near, time + 1, survey.mjd),
   )
-  assert folds.group_pairs(same_place, 15.0, 3.0)[0] == folds.group_pairs(same_place, 15.0, 3.0)[1]
+  assert group_pairs(same_place, 15.0, 3.0)[0] == group_pairs(same_place, 15.0, 3.0)[1]
   later = same_place.replace(mjd=np.where(near, time + 200, survey.mjd))
-  assert len(set(folds.group_pairs(later, 15.0, 3.0))) == 4
+  assert len(set(group_pairs(later, 15.0, 3.0))) == 4
 
 
 def test_longitudes_close_across_zero_are_close():
   survey = make_survey(pairs=2, size=4)
-  longitude = np.where(np.asarray(survey.pair) == 0, np.float32(359.0), np.float32(1.0))
+  longitude = np.where(survey.pair == 0, np.float32(359.0), np.float32(1.0))
   survey = survey.replace(
     longitude=longitude, latitude=np.full_like(longitude, 10.0), mjd=np.full(len(survey), 55500.0)
   )
-  assert len(set(folds.group_pairs(survey, 15.0, 3.0))) == 1
+  assert len(set(group_pairs(survey, 15.0, 3.0))) == 1
 
 
 def test_same_seed_same_folds_other_seed_others():
   survey = survey_apart(12)
-  assert folds.make_splits(survey, 4, 7) == folds.make_splits(survey, 4, 7)
-  assert folds.make_splits(survey, 4, 7) != folds.make_splits(survey, 4, 8)
+  assert make_splits(survey, 4, 7) == make_splits(survey, 4, 7)
+  assert make_splits(survey, 4, 7) != make_splits(survey, 4, 8)
 
 
 def test_splits_survive_the_disk_and_carry_a_certificate(tmp_path):
   survey = survey_apart(8)
-  splits = folds.make_splits(survey, 4, 0)
+  splits = make_splits(survey, 4, 0)
   path = tmp_path / 'splits.json'
-  folds.write_splits(path, splits, survey)
-  assert folds.read_splits(path, survey) == splits
+  write_splits(path, splits, survey)
+  assert read_splits(path, survey) == splits
   assert json.loads(path.read_text())['certificate']['pairs'] == 8
-  assert folds.read_or_make_splits(path, survey, 4, 99) == splits
+  assert read_or_make_splits(path, survey, 4, 99) == splits
   with pytest.raises(ValueError, match='holds 4 folds, but 5'):
-    folds.read_or_make_splits(path, survey, 5, 0)
+    read_or_make_splits(path, survey, 5, 0)
 
 
 def test_folds_of_another_survey_are_refused(tmp_path):
   survey = survey_apart(8)
-  folds.write_splits(tmp_path / 'splits.json', folds.make_splits(survey, 4, 0), survey)
+  write_splits(tmp_path / 'splits.json', make_splits(survey, 4, 0), survey)
   with pytest.raises(ValueError, match='another survey'):
-    folds.read_splits(tmp_path / 'splits.json', make_survey(pairs=8, size=4, seed=1))
+    read_splits(tmp_path / 'splits.json', make_survey(pairs=8, size=4, seed=1))
 
 
 def test_the_certificate_notices_tampering():
   survey = survey_apart(8)
-  splits = folds.make_splits(survey, 4, 0)
+  splits = make_splits(survey, 4, 0)
   first, *others = splits.folds
 
   def with_first(**changes):
     return dataclasses.replace(splits, folds=(dataclasses.replace(first, **changes), *others))
 
   with pytest.raises(ValueError, match='two sides'):
-    folds.certify(with_first(train=first.train + first.test[:1]), survey)
+    certify(with_first(train=first.train + first.test[:1]), survey)
   with pytest.raises(ValueError, match='exactly one fold'):
-    folds.certify(with_first(test=first.test[1:]), survey)
+    certify(with_first(test=first.test[1:]), survey)
   noaa = np.where(survey.pair_names() == first.test[0], 11999, survey.noaa)
   noaa = np.where(survey.pair_names() == first.train[0], 11999, noaa).astype(np.int32)
   shared = survey.replace(noaa=noaa)
-  moved = dataclasses.replace(splits, survey_checksum=folds.checksum(shared))
+  moved = dataclasses.replace(splits, survey_checksum=checksum(shared))
   with pytest.raises(ValueError, match='parts the pairs'):
-    folds.certify(moved, shared)
+    certify(moved, shared)
 
 
 def test_one_class_only_is_refused():
   survey = survey_apart(4)
-  splits = folds.make_splits(survey, 2, 0)
-  emerging = survey.select(np.asarray(survey.label) == 1)
+  splits = make_splits(survey, 2, 0)
+  emerging = survey.select(survey.label == 1)
   with pytest.raises(ValueError, match='holds only the classes'):
-    folds.certify(dataclasses.replace(splits, survey_checksum=folds.checksum(emerging)), emerging)
+    certify(dataclasses.replace(splits, survey_checksum=checksum(emerging)), emerging)
 
 
 @pytest.mark.parametrize(
@@ -125,13 +126,13 @@ def test_one_class_only_is_refused():
 )
 def test_impossible_folds(n_folds, pairs, message):
   with pytest.raises(ValueError, match=message):
-    folds.make_splits(survey_apart(pairs), n_folds, 0)
+    make_splits(survey_apart(pairs), n_folds, 0)
 
 
 def test_a_file_that_holds_no_folds(tmp_path, tiny_survey):
   path = tmp_path / 'splits.json'
   path.write_text('{"folds": 3}')
   with pytest.raises(ValueError, match='not a splits file'):
-    folds.read_splits(path, tiny_survey)
+    read_splits(path, tiny_survey)
   with pytest.raises(FileNotFoundError, match='There is no'):
-    folds.read_splits(tmp_path / 'other.json', tiny_survey)
+    read_splits(tmp_path / 'other.json', tiny_survey)

@@ -13,8 +13,9 @@ from astropy.io import fits
 from astropy.table import QTable, Table
 from astropy.time import Time
 
-from hearjax.survey import archive, cubes, hear, region_table
-from hearjax.survey.hear import ImportSettings
+from hearjax.observe import cubes, hear, region_table
+from hearjax.observe.hear import ImportSettings
+from hearjax.survey.archive import read_survey
 from hearjax.survey.intervals import CENTRE_HOURS
 from hearjax.survey.survey import checksum
 
@@ -86,7 +87,7 @@ def one_region(folder: pathlib.Path, frames: np.ndarray | None = None, settings:
 def test_archive_holds_the_means_of_the_central_square(survey_files):
   survey, left_out = import_all(survey_files)
   assert left_out == []
-  back = archive.read_survey(survey_files / 'out')
+  back = read_survey(survey_files / 'out')
   assert (back.source, back.pixel_scale_mm, len(back)) == ('hear', 1.39, 12)
   np.testing.assert_array_equal(back.field, survey.field)
   for row, (region, interval) in enumerate(zip(back.region_names(), back.interval, strict=True)):
@@ -99,7 +100,7 @@ def test_archive_holds_the_means_of_the_central_square(survey_files):
 
 def test_hours_are_those_of_the_frames(survey_files):
   import_all(survey_files)
-  survey = archive.read_survey(survey_files / 'out')
+  survey = read_survey(survey_files / 'out')
   centres = np.array([CENTRE_HOURS[int(interval)] for interval in survey.interval])
   np.testing.assert_allclose(survey.hours, centres, atol=1e-4)
   np.testing.assert_allclose(survey.hours_end - survey.hours_start, N_FRAMES * CADENCE_S / 3600, rtol=1e-5)
@@ -332,7 +333,7 @@ def test_interrupted_import_goes_on(survey_files, monkeypatch):
   index = (out / 'survey.ecsv').read_bytes()
   shutil.rmtree(out)
   import_all(survey_files)
-  uninterrupted = archive.read_survey(out)
+  uninterrupted = read_survey(out)
   assert len(uninterrupted) == 12
   assert checksum(uninterrupted) == checksum(resumed)
   np.testing.assert_array_equal(uninterrupted.mjd, resumed.mjd)
@@ -422,7 +423,7 @@ def test_missing_cubes(survey_files):
   assert left_out[1].startswith('CR0001: TI-02, TI-01, TI+00 left out')
   assert left_out[2] == 'pair 001 left out whole, as one half has nothing left'
   assert survey.pair_ids == ('000',)
-  assert len(archive.read_survey(survey_files / 'out')) == 5
+  assert len(read_survey(survey_files / 'out')) == 5
   assert sorted(path.name for path in (survey_files / 'out').rglob('*.fits')) == ['CR0000.fits', 'EAR0000.fits']
 
 

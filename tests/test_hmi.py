@@ -11,8 +11,10 @@ from astropy.io import fits
 from reproject import reproject_exact
 from sunpy.map import GenericMap
 
-from hearjax.survey import hmi, tiling
-from hearjax.survey.archive import SOLAR_RADIUS_MM
+from hearjax.observe import tiling
+from hearjax.observe.magnetogram import EARTH_NOTE, read_magnetogram
+from hearjax.observe.postel import observer_position, postel_column, postel_patch, postel_wcs
+from hearjax.solar import SOLAR_RADIUS_MM
 
 DATA = pathlib.Path(__file__).parent / 'data'
 CUTOUT = DATA / 'hmi.M_45s.20110214_203515_TAI.cutout_ar11158.fits'
@@ -34,7 +36,7 @@ DEGREES_PER_PIXEL = np.rad2deg(1.39 / SOLAR_RADIUS_MM)
 
 @pytest.fixture(scope='module')
 def cutout() -> GenericMap:
-  return hmi.read_magnetogram(CUTOUT)
+  return read_magnetogram(CUTOUT)
 
 
 @pytest.fixture(scope='module')
@@ -111,14 +113,14 @@ def edited(source: pathlib.Path, path: pathlib.Path, **cards) -> pathlib.Path:
 
 @pytest.mark.parametrize('path', [CUTOUT, *SHARPS], ids=lambda path: path.name[:24])
 def test_reads_real_files(path):
-  magnetogram = hmi.read_magnetogram(path)
+  magnetogram = read_magnetogram(path)
   header = fits.getheader(path, 0 if path == CUTOUT else 1, ignore_blank=True)
   assert magnetogram.data.shape == (header['NAXIS2'], header['NAXIS1'])
   assert magnetogram.data.dtype == np.float32
   assert magnetogram.unit == u.G
   assert magnetogram.meta['quality'] == 0
   assert 'notes' not in magnetogram.meta
-  assert hmi.observer_position(magnetogram) == pytest.approx((header['CRLN_OBS'], header['CRLT_OBS']), abs=1e-3)
+  assert observer_position(magnetogram) == pytest.approx((header['CRLN_OBS'], header['CRLT_OBS']), abs=1e-3)
   assert 1000 < np.nanmax(np.abs(magnetogram.data)) < 2200 or path == SHARP_14159
 
 
@@ -128,7 +130,7 @@ def test_time_is_the_middle_of_the_exposure_in_utc(cutout):
 
 @pytest.mark.parametrize('unit', ['Gauss', 'gauss', 'G', 'Mx/cm^2', 'Mx/cm2', 'Mx cm-2', ' Mx/cm^2 '])
 def test_unit_in_any_spelling(tmp_path, unit):
-  assert hmi.read_magnetogram(edited(SHARP_14237, tmp_path / 'a.fits', BUNIT=unit)).unit == u.G
+  assert read_magnetogram(edited(SHARP_14237, tmp_path / 'a.fits', BUNIT=unit)).unit == u.G
 
 
 @pytest.mark.parametrize(
@@ -151,13 +153,13 @@ def test_unit_in_any_spelling(tmp_path, unit):
 def test_rejects_a_header_in_one_sentence(tmp_path, cards, sentence):
   path = edited(SHARP_14237, tmp_path / 'a.fits', **cards)
   with pytest.raises(ValueError, match=sentence) as caught:
-    hmi.read_magnetogram(path)
+    read_magnetogram(path)
   assert str(path) in str(caught.value)
 
 
 def test_rejects_continuum():
   with pytest.raises(ValueError, match="BUNIT 'DN/s'; a magnetogram in Gauss or Mx/cm"):
-    hmi.read_magnetogram(FULL_DISK)
+    read_magnetogram(FULL_DISK)
 
 
 @pytest.mark.parametrize('source', [CUTOUT, SHARP_14182])
@@ -165,7 +167,7 @@ def test_rejects_a_truncated_file(tmp_path, source):
   path = tmp_path / 'cut.fits'
   path.write_bytes(source.read_bytes()[: source.stat().st_size * 2 // 3])
   with pytest.raises(ValueError, match='damaged or incomplete'):
-    hmi.read_magnetogram(path)
+    read_magnetogram(path)
 
 
 def test_rejects_what_is_no_fits_image(tmp_path):
@@ -182,30 +184,30 @@ def test_rejects_what_is_no_fits_image(tmp_path):
     ('cube', 'no two-dimension'),
   ):
     with pytest.raises(ValueError, match=sentence):
-      hmi.read_magnetogram(tmp_path / f'{name}.fits')
+      read_magnetogram(tmp_path / f'{name}.fits')
   with pytest.raises(FileNotFoundError, match='There is no file'):
-    hmi.read_magnetogram(tmp_path / 'none.fits')
+    read_magnetogram(tmp_path / 'none.fits')
 
 
 def test_missing_observer_becomes_earth_with_a_note(tmp_path, cutout):
   path = edited(CUTOUT, tmp_path / 'a.fits', CRLN_OBS=None, CRLT_OBS=None)
-  magnetogram = hmi.read_magnetogram(path)
+  magnetogram = read_magnetogram(path)
   # SDO circles the Earth, which is up to 0.02 deg; L0 of JSOC headers is larger than the ephemeris by 0.07 deg.
-  assert hmi.observer_position(magnetogram) == pytest.approx(hmi.observer_position(cutout), abs=0.1)
-  assert hmi.postel_patch(magnetogram, *CENTRE_11158).notes == hmi.EARTH_NOTE
+  assert observer_position(magnetogram) == pytest.approx(observer_position(cutout), abs=0.1)
+  assert postel_patch(magnetogram, *CENTRE_11158).notes == EARTH_NOTE
 
 
 def test_quality_is_kept_and_absent_means_good(tmp_path):
-  flagged = hmi.read_magnetogram(edited(SHARP_14237, tmp_path / 'a.fits', QUALITY=66560))
-  plain = hmi.read_magnetogram(edited(SHARP_14237, tmp_path / 'b.fits', QUALITY=None))
-  assert hmi.postel_patch(flagged, 91.7, 15.9).quality == 66560
-  assert hmi.postel_patch(plain, 91.7, 15.9).quality == 0
+  flagged = read_magnetogram(edited(SHARP_14237, tmp_path / 'a.fits', QUALITY=66560))
+  plain = read_magnetogram(edited(SHARP_14237, tmp_path / 'b.fits', QUALITY=None))
+  assert postel_patch(flagged, 91.7, 15.9).quality == 66560
+  assert postel_patch(plain, 91.7, 15.9).quality == 0
 
 
 def test_gzip_is_read(tmp_path):
   with CUTOUT.open('rb') as plain, gzip.open(tmp_path / 'a.fits.gz', 'wb', compresslevel=1) as packed:
     shutil.copyfileobj(plain, packed)
-  assert hmi.read_magnetogram(tmp_path / 'a.fits.gz').data.shape == (496, 495)
+  assert read_magnetogram(tmp_path / 'a.fits.gz').data.shape == (496, 495)
 
 
 # --- Mapping: known answers -------------------------------------------------------------------------------------
@@ -217,8 +219,8 @@ def test_gaussian_spot_keeps_place_width_and_flux(tmp_path, disk_header, centre_
   spot = (disk_header['CRLN_OBS'] + centre_offset[0], disk_header['CRLT_OBS'] + centre_offset[1])
   away = distance_mm(*disk_positions(disk_header), spot)
   field = peak * np.exp(-0.5 * (away / width) ** 2)
-  magnetogram = hmi.read_magnetogram(write_disk(tmp_path / 'disk.fits', disk_header, field))
-  patch = hmi.postel_patch(magnetogram, spot[0], spot[1] - 1.0)  # The spot lies one degree north of the centre.
+  magnetogram = read_magnetogram(write_disk(tmp_path / 'disk.fits', disk_header, field))
+  patch = postel_patch(magnetogram, spot[0], spot[1] - 1.0)  # The spot lies one degree north of the centre.
   assert patch.missing == 0
   y, x = np.indices(patch.field.shape)
   total = patch.field.sum()
@@ -231,44 +233,44 @@ def test_gaussian_spot_keeps_place_width_and_flux(tmp_path, disk_header, centre_
 
 
 def test_centre_of_disk_and_limb(tmp_path, disk_header):
-  magnetogram = hmi.read_magnetogram(write_disk(tmp_path / 'disk.fits', disk_header, np.ones((1000, 1000))))
+  magnetogram = read_magnetogram(write_disk(tmp_path / 'disk.fits', disk_header, np.ones((1000, 1000))))
   l0, b0 = disk_header['CRLN_OBS'], disk_header['CRLT_OBS']
-  middle = hmi.postel_patch(magnetogram, l0, b0, size=32)
+  middle = postel_patch(magnetogram, l0, b0, size=32)
   assert (middle.cmd, middle.mu, middle.missing) == pytest.approx((0, 1, 0), abs=1e-3)
   np.testing.assert_allclose(middle.field, 1.0, rtol=1e-5)
-  west = hmi.postel_patch(magnetogram, l0 + 75 - 360, 0.0, size=33)
+  west = postel_patch(magnetogram, l0 + 75 - 360, 0.0, size=33)
   assert west.cmd == pytest.approx(75, abs=1e-3)
   assert west.mu == pytest.approx(np.cos(np.deg2rad(75)) * np.cos(np.deg2rad(b0)), abs=1e-3)
   # West is to the right: the left part is seen, the right part is beyond 75 deg.
   assert np.isfinite(west.field[:, 0]).all() and np.isnan(west.field[:, -1]).all()
-  behind = hmi.postel_patch(magnetogram, l0 + 180, -b0, size=32)
+  behind = postel_patch(magnetogram, l0 + 180, -b0, size=32)
   assert behind.missing == 1 and behind.mu == pytest.approx(-1, abs=1e-3)
 
 
 def test_missing_limit_is_a_heliocentric_angle(tmp_path, disk_header):
-  magnetogram = hmi.read_magnetogram(write_disk(tmp_path / 'disk.fits', disk_header, np.ones((1000, 1000))))
+  magnetogram = read_magnetogram(write_disk(tmp_path / 'disk.fits', disk_header, np.ones((1000, 1000))))
   centre = (disk_header['CRLN_OBS'], disk_header['CRLT_OBS'])
-  patch = hmi.postel_patch(magnetogram, *centre, size=64, max_angle_deg=3.0)
+  patch = postel_patch(magnetogram, *centre, size=64, max_angle_deg=3.0)
   y, x = np.indices((64, 64)) - 31.5
   np.testing.assert_array_equal(np.isfinite(patch.field), np.hypot(x, y) * DEGREES_PER_PIXEL <= 3.0)
 
 
 def test_longitude_beyond_360_is_the_same_place(tmp_path):
-  patch = hmi.postel_patch(hmi.read_magnetogram(SHARP_14237), 91.7, 15.9)
+  patch = postel_patch(read_magnetogram(SHARP_14237), 91.7, 15.9)
   longitude = fits.getheader(SHARP_14237, 1)['CRVAL1'] + 360
-  turned = hmi.read_magnetogram(edited(SHARP_14237, tmp_path / 'a.fits', CRVAL1=longitude))
-  again = hmi.postel_patch(turned, 451.7, 15.9)
+  turned = read_magnetogram(edited(SHARP_14237, tmp_path / 'a.fits', CRVAL1=longitude))
+  again = postel_patch(turned, 451.7, 15.9)
   assert (again.longitude, again.cmd) == pytest.approx((patch.longitude, patch.cmd))
   np.testing.assert_allclose(again.field, patch.field, atol=0.1)
   (tile,) = tiling.tile_patches(turned, step_mm=128 * 1.39)
-  (same,) = tiling.tile_patches(hmi.read_magnetogram(SHARP_14237), step_mm=128 * 1.39)
+  (same,) = tiling.tile_patches(read_magnetogram(SHARP_14237), step_mm=128 * 1.39)
   assert (tile.longitude, tile.latitude) == pytest.approx((same.longitude, same.latitude))
 
 
 @pytest.mark.parametrize('arguments', [(np.nan, 0.0), (0.0, 91.0), (0.0, 0.0, 1), (0.0, 0.0, 128, -1.0)])
 def test_rejects_an_impossible_patch(cutout, arguments):
   with pytest.raises(ValueError, match=r'no place on the Sun|cannot be made'):
-    hmi.postel_patch(cutout, *arguments)
+    postel_patch(cutout, *arguments)
 
 
 # --- Mapping: real field ----------------------------------------------------------------------------------------
@@ -284,7 +286,7 @@ def true_areas() -> np.ndarray:
 @pytest.mark.parametrize('path', [SHARP_14159, SHARP_14237, SHARP_14243], ids=lambda path: path.name[19:24])
 def test_keeps_the_flux_of_a_sharp(path):
   """All pixels of a CEA map have one area, and these three maps fit into a patch."""
-  magnetogram = hmi.read_magnetogram(path)
+  magnetogram = read_magnetogram(path)
   area = (np.deg2rad(0.03) * SOLAR_RADIUS_MM) ** 2
   net, unsigned = magnetogram.data.sum() * area, np.abs(magnetogram.data).sum() * area
   (patch,) = tiling.tile_patches(magnetogram, step_mm=128 * 1.39)
@@ -297,9 +299,9 @@ def test_keeps_the_flux_of_a_sharp(path):
 @pytest.mark.parametrize('path', [CUTOUT, SHARP_11158], ids=['TAN', 'CEA'])
 def test_pixel_is_the_mean_over_its_area(path):
   """Against reproject_exact, which intersects pixels as polygons on the sphere."""
-  magnetogram = hmi.read_magnetogram(path)
-  patch = hmi.postel_patch(magnetogram, *CENTRE_11158, size=64)
-  wcs = hmi.postel_wcs(magnetogram, *CENTRE_11158, (64, 64), 1.39)
+  magnetogram = read_magnetogram(path)
+  patch = postel_patch(magnetogram, *CENTRE_11158, size=64)
+  wcs = postel_wcs(magnetogram, *CENTRE_11158, (64, 64), 1.39)
   exact = reproject_exact((magnetogram.data, magnetogram.wcs), wcs, (64, 64), return_footprint=False)
   assert patch.missing == 0
   assert np.corrcoef(patch.field.ravel(), exact.ravel())[0, 1] > 0.999
@@ -309,8 +311,8 @@ def test_pixel_is_the_mean_over_its_area(path):
 
 def test_one_region_in_two_projections_is_one_region(cutout):
   """AR 11158 upside down on the detector, and 5.4 h later as a Carrington map: what is left is evolution."""
-  earlier = hmi.postel_patch(cutout, *CENTRE_11158)
-  later = hmi.postel_patch(hmi.read_magnetogram(SHARP_11158), *CENTRE_11158)
+  earlier = postel_patch(cutout, *CENTRE_11158)
+  later = postel_patch(read_magnetogram(SHARP_11158), *CENTRE_11158)
   assert later.cmd - earlier.cmd == pytest.approx(13.2 * 5.41 / 24, abs=0.02)
   both = np.isfinite(earlier.field) & np.isfinite(later.field)
   first, second = (np.where(both, patch.field, 0) for patch in (earlier, later))
@@ -339,8 +341,8 @@ def test_patch_of_a_strip_has_its_pixels_where_a_map_of_its_own_has_them(cutout,
   for longitude, middle, offsets in strips[:1] + strips[-1:]:
     offset = max(offsets, key=abs)
     reach = abs(offset)
-    strip = hmi.postel_wcs(cutout, longitude, middle, (size + 2 * reach, size), 1.39)
-    own = hmi.postel_wcs(cutout, longitude, middle + offset * DEGREES_PER_PIXEL, (size, size), 1.39)
+    strip = postel_wcs(cutout, longitude, middle, (size + 2 * reach, size), 1.39)
+    own = postel_wcs(cutout, longitude, middle + offset * DEGREES_PER_PIXEL, (size, size), 1.39)
     x, y = np.meshgrid(np.arange(size), np.arange(size))
     found = own.wcs_world2pix(*strip.wcs_pix2world(x, y + reach + offset, 0), 0)
     assert np.hypot(found[0] - x, found[1] - y).max() < 0.2
@@ -348,9 +350,9 @@ def test_patch_of_a_strip_has_its_pixels_where_a_map_of_its_own_has_them(cutout,
 
 def test_patch_of_a_strip_is_that_of_a_map_of_its_own(cutout):
   # The field shown ends 75 Mm north of the centre: part of the northern patch is missing.
-  for offset, patch in zip((0, -42, 42), hmi.postel_column(cutout, *CENTRE_11158, (0, -42, 42), 48), strict=True):
+  for offset, patch in zip((0, -42, 42), postel_column(cutout, *CENTRE_11158, (0, -42, 42), 48), strict=True):
     latitude = CENTRE_11158[1] + offset * DEGREES_PER_PIXEL
-    own = hmi.postel_patch(cutout, CENTRE_11158[0], latitude, 48)
+    own = postel_patch(cutout, CENTRE_11158[0], latitude, 48)
     assert patch.latitude == pytest.approx(latitude)
     assert (patch.mu, patch.cmd) == pytest.approx((own.mu, own.cmd))
     assert patch.missing == pytest.approx(own.missing, abs=0.01)
@@ -361,7 +363,7 @@ def test_patch_of_a_strip_is_that_of_a_map_of_its_own(cutout):
 
 def test_tiles_cover_the_disk_and_are_half_observed(tmp_path, disk_header):
   field = np.where(np.isfinite(disk_positions(disk_header)[0]), 1.0, np.nan)
-  magnetogram = hmi.read_magnetogram(write_disk(tmp_path / 'disk.fits', disk_header, field))
+  magnetogram = read_magnetogram(write_disk(tmp_path / 'disk.fits', disk_header, field))
   patches = list(tiling.tile_patches(magnetogram, step_mm=128 * 1.39))
   assert max(patch.missing for patch in patches) <= 0.5
   centres = np.array([(patch.longitude, patch.latitude) for patch in patches])
@@ -387,7 +389,7 @@ def test_no_gap_between_the_centres_of_a_cutout(cutout):
 
 
 def test_a_map_smaller_than_a_patch_gives_its_middle():
-  (patch,) = tiling.tile_patches(hmi.read_magnetogram(SHARP_14237), min_coverage=1.0)
+  (patch,) = tiling.tile_patches(read_magnetogram(SHARP_14237), min_coverage=1.0)
   assert (patch.longitude, patch.latitude) == pytest.approx((91.699, 15.865), abs=0.05)  # CRVAL of its header.
   assert 0 < patch.missing < 1
 

@@ -7,11 +7,12 @@ import pytest
 from astropy.table import Table
 from scipy.special import expit
 
-from hearjax.ensemble import member_logits
-from hearjax.interpret import invariance, out_of_fold
+from hearjax.interpret import invariance
 from hearjax.interpret.invariance import CHANGES, draw_element_signs, invariance_table
+from hearjax.interpret.maps import changed_logits
 from hearjax.report.panel_plots import plot_invariance
-from hearjax.skill import tss_at
+from hearjax.training.ensemble import member_logits
+from hearjax.verification.scores import tss_at
 from tests.conftest import make_survey
 from tests.hand_made import make_run, one_layer, polarity_flux, with_fields
 
@@ -174,7 +175,7 @@ def test_meter_of_the_mean_unsigned_field_does_not_mind_symmetries(strength_tabl
 
 def test_gain_changes_the_logit_of_a_linear_meter_by_its_share(strength_table):
   run, table = strength_table
-  logit, label = out_of_fold.changed_logits(run), run.survey.label
+  logit, label = changed_logits(run), run.survey.label
   for row in rows_of(table, 'gain'):
     moved = (row['strength'] - 1) * logit
     assert row['change_pe'] == pytest.approx(moved[label == 1].mean(), rel=1e-4)
@@ -188,7 +189,7 @@ def test_gain_changes_the_logit_of_a_linear_meter_by_its_share(strength_table):
 
 def test_unchanged_skill_is_that_of_the_predictions(strength_table):
   run, table = strength_table
-  logit = out_of_fold.changed_logits(run).astype(float)
+  logit = changed_logits(run).astype(float)
   expected = tss_at(run.survey.label, expit(logit), expit(np.median(logit)))
   assert row_of(table, 'unchanged')['tss'] == pytest.approx(expected)
 
@@ -290,7 +291,7 @@ def test_larger_map_changes_nothing(run):
   logits = functools.partial(member_logits, next(run.members()).params, model=run.ensemble.model)
   whole = logits(run.survey.field)
   np.testing.assert_allclose(whole, logits(run.survey.field[:, 4:28, 4:28]), rtol=1e-6)
-  np.testing.assert_allclose(whole, out_of_fold.changed_logits(run), rtol=1e-6)
+  np.testing.assert_allclose(whole, changed_logits(run), rtol=1e-6)
 
 
 @pytest.mark.parametrize(

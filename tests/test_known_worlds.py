@@ -5,8 +5,8 @@ import pytest
 
 from hearjax.interpret import invariance, pole_pairs, spectral
 from hearjax.interpret.ablation import sweep
+from hearjax.interpret.maps import control_rows
 from hearjax.interpret.pole_pairs import PairSettings
-from hearjax.interpret.probes import control_rows
 
 TOLERANCE = 0.25  # Of the planted scale.
 SCALES_MM = {'pattern_small': 6.0, 'pattern_large': 12.0}
@@ -31,7 +31,7 @@ def test_the_filters_are_tuned_to_the_planted_scale(pattern):
   model = run.ensemble.model
   found = []
   for member in run.members():
-    field = np.asarray(run.survey.field)[control_rows(run, member)]
+    field = run.survey.field[control_rows(run, member)]
     pairs = pole_pairs.respond_to_pairs(
       lambda maps, params=member.params: sweep(model, params, maps).contributions,
       field,

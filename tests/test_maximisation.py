@@ -7,9 +7,9 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from hearjax.constants import CM2_PER_MM2
 from hearjax.interpret import maximisation
 from hearjax.interpret.maximisation import FieldConstraints
+from hearjax.solar import CM2_PER_MM2
 
 SIZE, SCALE = 32, 1.5
 AREA_CM2 = (SIZE * SCALE) ** 2 * CM2_PER_MM2

@@ -12,12 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hearjax import cross_validation, training, transforms
-from hearjax.augmentation import Augmentation, augment
-from hearjax.cross_validation import Execution, RunSettings
-from hearjax.feed import Resident, Streamed, build_feed
-from hearjax.model import build_model
-from hearjax.training import TrainSettings
+from hearjax.maps import transforms
+from hearjax.maps.augmentation import Augmentation, augment
+from hearjax.models.network import build_model
+from hearjax.training.fit import run, visible_maps
+from hearjax.training.loop import _steps_in_one_program
+from hearjax.training.placement import Resident, Streamed, build_feed
+from hearjax.training.settings import Execution, RunSettings, TrainSettings
 from tests.test_training import MODEL, Killed, kill_at, survey_and_splits
 
 SETTINGS = RunSettings(
@@ -30,7 +31,7 @@ def trained(execution, settings=SETTINGS, directory=None, report=None, shuffled=
   if shuffled:  # Nothing is left to learn.
     survey = survey.replace(label=np.random.default_rng(0).permutation(survey.label))
   lines = []
-  columns = cross_validation.run(survey, splits, settings, directory, report or lines.append, execution)
+  columns = run(survey, splits, settings, directory, report or lines.append, execution)
   return columns, {(line['fold'], line['seed'], line['epoch']): line for line in lines}
 
 
@@ -85,9 +86,9 @@ def test_a_run_goes_on_in_another_form(one_by_one, tmp_path):
 
 
 def test_one_program_serves_all_epochs_and_groups():
-  training._steps_in_one_program.clear_cache()
+  _steps_in_one_program.clear_cache()
   trained(Execution(members_at_once=2))
-  assert training._steps_in_one_program._cache_size() == 1
+  assert _steps_in_one_program._cache_size() == 1
 
 
 def test_a_loss_that_is_not_finite_is_told_from_a_group_too():
@@ -137,7 +138,7 @@ def test_what_does_not_fit_is_streamed(monkeypatch):
 def test_cutting_maps_before_they_are_changed_makes_no_difference():
   settings = dataclasses.replace(SETTINGS, model=dataclasses.replace(MODEL, crop_px=8))
   field = np.random.default_rng(0).normal(0, 50, (6, 32, 32)).astype(np.float32)
-  cut = cross_validation.visible_maps(field, settings)
+  cut = visible_maps(field, settings)
   assert cut.shape == (6, 12, 12)
   model = build_model(settings.model, 1.39)
   params = model.init(jax.random.key(0), field)

@@ -7,16 +7,8 @@ import numpy as np
 import pytest
 from scipy.signal import correlate2d
 
-from hearjax.model import (
-  LOWERINGS,
-  SYMMETRIES,
-  ModelSettings,
-  build_model,
-  central_window,
-  choose_lowerings,
-  convolve,
-  convolve_patches,
-)
+from hearjax.models.convolution import LOWERINGS, choose_lowerings, convolve, convolve_patches
+from hearjax.models.network import SYMMETRIES, ModelSettings, build_model, central_window
 
 SMALL = ModelSettings(widths=(4, 6), kernels=(5, 3), strides=(2, 2), crop_px=0, centre_mm=0.0, log_pool=0.0)
 

@@ -3,8 +3,8 @@ import pytest
 from astropy import units as u
 from astropy.table import Table, vstack
 
-from hearjax import predictions
 from hearjax.survey.survey import checksum
+from hearjax.verification import predictions
 
 
 def forecasts(survey, seeds=2):
@@ -12,7 +12,7 @@ def forecasts(survey, seeds=2):
   row = np.tile(np.arange(len(survey)), seeds)
   seed = np.repeat(np.arange(seeds), len(survey))
   logit = np.linspace(-3, 3, len(row))
-  fold = (np.asarray(survey.pair)[row] > 0).astype(int)
+  fold = (survey.pair[row] > 0).astype(int)
   return {'row': row, 'fold': fold, 'seed': seed, 'logit': logit, 'threshold': np.where(fold == 0, 0.4, 0.6)}
 
 

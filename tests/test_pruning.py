@@ -11,19 +11,12 @@ import pytest
 from astropy.table import Table
 from scipy.special import expit
 
-from hearjax import finished_run
 from hearjax.interpret import compaction, pruning
-from hearjax.interpret.ablation import (
-  build_masks,
-  count_parameters,
-  even_chunk,
-  filter_layers,
-  masked_logits,
-  sweep,
-)
+from hearjax.interpret.ablation import build_masks, count_parameters, even_chunk, filter_layers, masked_logits, sweep
 from hearjax.interpret.pruning import Part
-from hearjax.model import ModelSettings, build_model, full_masks
-from hearjax.skill import best_threshold, tss_at
+from hearjax.models.network import ModelSettings, build_model, full_masks
+from hearjax.training.run import load
+from hearjax.verification.scores import best_threshold, tss_at
 from tests.scripts import as_user, fail, succeed
 
 SMALL = ModelSettings(widths=(3, 5, 4), kernels=(5, 3, 3), strides=(2, 2, 1), crop_px=16, symmetries=('polarity',))
@@ -251,8 +244,8 @@ def test_the_script_writes_what_the_design_names(finished):
 
 
 def test_one_class_only(finished):
-  run = finished_run.load(finished)
-  emerging = np.flatnonzero(np.asarray(run.survey.label) == 1)
+  run = load(finished)
+  emerging = np.flatnonzero(run.survey.label == 1)
   with pytest.raises(ValueError, match=r'test magnetograms are all of one class \(\d+ emerging\)'):
     pruning.take_part(run, emerging, 'test magnetograms')
 
@@ -276,13 +269,13 @@ def test_a_network_without_convolutions(finished, tmp_path):
     (copy / 'config.json').write_text(json.dumps(config))
 
   with pytest.raises(ValueError, match='at least one layer'):
-    finished_run.load(changed_copy(finished, tmp_path, empty))
+    load(changed_copy(finished, tmp_path, empty))
 
 
 def test_parameters_that_are_not_finite(finished, tmp_path):
   from hearjax import checkpoints
 
-  run = finished_run.load(finished)
+  run = load(finished)
   params = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), next(run.members()).params)
 
   def spoil(copy):
@@ -290,4 +283,4 @@ def test_parameters_that_are_not_finite(finished, tmp_path):
     checkpoints.save_params(copy / 'checkpoints' / 'fold00_seed0', params)
 
   with pytest.raises(ValueError, match='not all finite'):
-    finished_run.load(changed_copy(finished, tmp_path, spoil))
+    load(changed_copy(finished, tmp_path, spoil))

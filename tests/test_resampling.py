@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hearjax.resampling import confidence_interval, draw_counts, draw_rows
+from hearjax.verification.resampling import confidence_interval, draw_counts, draw_rows
 
 
 def test_units_are_drawn_whole():

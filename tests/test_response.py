@@ -6,13 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hearjax.cross_validation import FoldRows
-from hearjax.ensemble import Ensemble
-from hearjax.finished_run import FinishedRun
-from hearjax.interpret import probes as probing
 from hearjax.interpret import response
+from hearjax.interpret.maps import draw_backgrounds
+from hearjax.interpret.probes import PARAMETERS, _measure, create_fields, measure_probes, score_probes
 from hearjax.interpret.response import Plane, Sweep, respond
-from hearjax.model import ModelSettings, build_model
+from hearjax.models.network import ModelSettings, build_model
+from hearjax.survey.fold_rows import FoldRows
+from hearjax.training.ensemble import Ensemble
+from hearjax.training.run import Run
 from tests.conftest import make_survey
 
 SCALE_MM = 1.39
@@ -31,7 +32,7 @@ def make_run(settings, params, members=1, size=32, survey=None, **domain):
   names = tuple(f'fold00_seed{number}' for number in range(members))
   rows = np.arange(len(survey))
   folds = [FoldRows(rows[:0], rows[:0], rows)]
-  return FinishedRun(pathlib.Path('work'), Ensemble(model, params, names, domain), survey, folds, 'checksum')
+  return Run(pathlib.Path('work'), Ensemble(model, params, names, domain), survey, folds, 'checksum')
 
 
 def flux_meter(gain=1.0):
@@ -137,30 +138,30 @@ def test_scores_do_not_depend_on_the_chunk(meter):
   member = next(meter.members())
   behind = np.random.default_rng(0).normal(size=(4, 32, 32)).astype(np.float32)
   arguments = (meter.ensemble.model, member.params, probes, behind)
-  scored = probing.score_probes(*arguments, chunk=7)
-  np.testing.assert_allclose(probing.measure_probes(*arguments)[0], scored, rtol=1e-5)
+  scored = score_probes(*arguments, chunk=7)
+  np.testing.assert_allclose(measure_probes(*arguments)[0], scored, rtol=1e-5)
   # By the network's own front door.
-  made = np.asarray(jax.jit(probing.create_fields)(probes)) + behind[probes.background]
+  made = np.asarray(jax.jit(create_fields)(probes)) + behind[probes.background]
   logits = jax.jit(meter.ensemble.model.apply)(member.params, made)
   np.testing.assert_allclose(logits, scored, rtol=1e-4)
 
 
 def test_one_compilation_for_all_members_backgrounds_and_strengths():
   run = make_run(dataclasses.replace(ONE_LAYER, scale_gauss=77.0), flux_meter(), members=3)
-  before = probing._measure._cache_size()
+  before = _measure._cache_size()
   planes = list(respond(run, Sweep(families=('spot',), **(SMALL | {'backgrounds': response.BACKGROUNDS}))))
   assert len(planes) == 6 and planes[0].logit.shape == (3, 6, 3)
-  assert probing._measure._cache_size() == before + 1
+  assert _measure._cache_size() == before + 1
 
 
 def test_quiet_backgrounds_are_control_regions_or_what_is_given(meter):
   member = next(meter.members())
-  drawn = probing.draw_backgrounds(meter, member, 'quiet', 40, 0.6, 0)
+  drawn = draw_backgrounds(meter, member, 'quiet', 40, 0.6, 0)
   controls = meter.survey.field[np.asarray(meter.survey.label) == 0]
   assert all((patch == controls).all(axis=(1, 2)).any() for patch in drawn)
-  given = probing.draw_backgrounds(meter, member, 'quiet', 40, 0.6, 0, quiet=np.full((2, 32, 32), 3.0))
+  given = draw_backgrounds(meter, member, 'quiet', 40, 0.6, 0, quiet=np.full((2, 32, 32), 3.0))
   np.testing.assert_array_equal(given, 3.0)
-  noise = probing.draw_backgrounds(meter, member, 'noise', 40, 0.6, 0)
+  noise = draw_backgrounds(meter, member, 'noise', 40, 0.6, 0)
   np.testing.assert_allclose(noise.std(), 0.6, rtol=0.05)
 
 
@@ -178,7 +179,7 @@ def hand_plane(change, inside=None):
   scale, strength = np.geomspace(3, 24, change.shape[1]), np.geomspace(1e19, 1e21, change.shape[2])
   flux = np.broadcast_to(strength, change.shape[1:])
   inside = np.ones(change.shape[1:], bool) if inside is None else inside
-  gradient = dict.fromkeys(probing.PARAMETERS, change)
+  gradient = dict.fromkeys(PARAMETERS, change)
   return Plane('bipole', 'quiet', 'flux', scale, strength, change - 1, change, gradient, flux / 1e18, flux, inside)
 
 
@@ -270,6 +271,6 @@ def test_sweeps_that_the_grid_cannot_make(meter, settings, sentence):
 
 def test_a_survey_without_control_regions_is_told():
   survey = make_survey(pairs=4)
-  run = make_run(ONE_LAYER, flux_meter(), survey=survey.select(np.asarray(survey.label) == 1))
+  run = make_run(ONE_LAYER, flux_meter(), survey=survey.select(survey.label == 1))
   with pytest.raises(ValueError, match=r'holds no control region .label 0.*use a survey with both classes'):
     list(respond(run, Sweep(**(SMALL | {'backgrounds': ('quiet',)}))))

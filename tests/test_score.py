@@ -12,10 +12,11 @@ from matplotlib.collections import LineCollection
 from matplotlib.contour import QuadContourSet
 from scipy.special import expit
 
-from hearjax import ensemble
+from hearjax.forecast.domain import outside_domain, training_domain
+from hearjax.forecast.patches import COLUMNS, score_patches
+from hearjax.observe.magnetogram import read_magnetogram
+from hearjax.observe.postel import Patch, carrington_pixels, postel_patch, postel_wcs
 from hearjax.report.score_plots import plot_scores
-from hearjax.scoring import COLUMNS, outside_domain, score_patches, training_domain
-from hearjax.survey import hmi
 from tests.scripts import in_process
 
 DATA = pathlib.Path(__file__).parent / 'data'
@@ -36,11 +37,9 @@ DOMAIN = {
 }
 
 
-def make_patch(field: np.ndarray, **changes) -> hmi.Patch:
+def make_patch(field: np.ndarray, **changes) -> Patch:
   known = {'longitude': 10.0, 'latitude': -5.0, 'cmd': 3.0, 'mu': 0.9, 'missing': 0.0, 'quality': 0}
-  return hmi.Patch(
-    np.asarray(field, np.float32), **(known | changes), time='2011-02-14T00:00:00.000', pixel_scale_mm=1.0
-  )
+  return Patch(np.asarray(field, np.float32), **(known | changes), time='2011-02-14T00:00:00.000', pixel_scale_mm=1.0)
 
 
 def small_domain(**changes) -> dict:
@@ -127,8 +126,8 @@ def test_score_patches_wants_the_grid_of_the_training():
 
 @pytest.mark.parametrize('path', [SHARP, CUTOUT], ids=['CEA', 'TAN'])
 def test_picture_draws_every_patch_where_it_is(path):
-  magnetogram = hmi.read_magnetogram(path)
-  patches = [hmi.postel_patch(magnetogram, longitude, CENTRE[1], 48) for longitude in (CENTRE[0], CENTRE[0] + 3)]
+  magnetogram = read_magnetogram(path)
+  patches = [postel_patch(magnetogram, longitude, CENTRE[1], 48) for longitude in (CENTRE[0], CENTRE[0] + 3)]
   table = score_patches(lambda field: np.array([[1.0, -1.0]]), patches, DOMAIN | {'unsigned_flux_mx': [0, 1e30]})
   table['outside'] = ['', 'flux']
   figure = plot_scores(magnetogram, table, DOMAIN, path.name, step_mm=10)
@@ -136,15 +135,15 @@ def test_picture_draws_every_patch_where_it_is(path):
   (outlines,) = (item for item in axes.collections if isinstance(item, LineCollection) and len(item.get_paths()) == 2)
   # The lower probability is drawn first.
   for outline, longitude in zip(outlines.get_paths(), (CENTRE[0] + 3, CENTRE[0]), strict=True):
-    corner = hmi.postel_wcs(magnetogram, longitude, CENTRE[1], (48, 48), 1.39).wcs_pix2world([[-0.5, -0.5]], 0)[0]
-    np.testing.assert_allclose(outline.vertices[0], hmi.carrington_pixels(magnetogram, *corner), atol=1e-6)
+    corner = postel_wcs(magnetogram, longitude, CENTRE[1], (48, 48), 1.39).wcs_pix2world([[-0.5, -0.5]], 0)[0]
+    np.testing.assert_allclose(outline.vertices[0], carrington_pixels(magnetogram, *corner), atol=1e-6)
   assert outlines.get_linestyle()[1] == (0, None) and outlines.get_linestyle()[0][1] is not None
   labels = [text.get_text() for text in figure.legends[0].get_texts()]
   assert labels == ['within the training domain (1)', 'outside the training domain (1)']
   assert 'no forecast' in axes.get_title(loc='left')
   assert 'single frame; trained on means of 547 frames' in axes.get_title(loc='left')
   # Solar north is up and west to the right on the screen, whatever the roll of the instrument.
-  ends = hmi.carrington_pixels(
+  ends = carrington_pixels(
     magnetogram, np.array([CENTRE[0], CENTRE[0] + 2, CENTRE[0]]), CENTRE[1] + np.array([0, 0, 2])
   )
   (x0, x1, _), (y0, _, y2) = axes.transData.transform(ends.T).T
@@ -153,7 +152,7 @@ def test_picture_draws_every_patch_where_it_is(path):
 
 @pytest.mark.parametrize('path', [SHARP, CUTOUT], ids=['CEA', 'TAN'])
 def test_many_patches_become_a_mosaic_that_is_hatched_outside(path):
-  magnetogram = hmi.read_magnetogram(path)
+  magnetogram = read_magnetogram(path)
   # Four rows and columns, 10 Mm apart; the probability tells which one it is.
   step = np.rad2deg(10 / 696)
   north, east = (np.arange(16) // 4 - 1.5) * step, (np.arange(16) % 4 - 1.5) * step
@@ -164,12 +163,12 @@ def test_many_patches_become_a_mosaic_that_is_hatched_outside(path):
   axes = figure.axes[0]
   _, mosaic = axes.images
   shown, (left, right, bottom, top) = mosaic.get_array(), mosaic.get_extent()
-  pixels = hmi.carrington_pixels(magnetogram, table['longitude'], table['latitude'])
+  pixels = carrington_pixels(magnetogram, table['longitude'], table['latitude'])
   column = ((pixels[0] - left) / (right - left) * shown.shape[1]).astype(int)
   row = ((pixels[1] - bottom) / (top - bottom) * shown.shape[0]).astype(int)
   np.testing.assert_allclose(shown[row, column], table['probability'])
   # 20 Mm of 16 x 10 Mm around no centre: nothing is said there.
-  far = hmi.carrington_pixels(magnetogram, CENTRE[0], CENTRE[1] + 3.5 * step)
+  far = carrington_pixels(magnetogram, CENTRE[0], CENTRE[1] + 3.5 * step)
   at = [
     int((far[1] - bottom) / (top - bottom) * shown.shape[0]),
     int((far[0] - left) / (right - left) * shown.shape[1]),
@@ -240,7 +239,7 @@ def test_script_scores_many_files_and_survives_a_bad_one(runs):
   assert f'{len(own)} patches, {np.sum(own["outside"] != "")} outside' in line
   assert f'{best["probability"]:.3f} at longitude {best["longitude"]:.2f}, latitude {best["latitude"]:.2f}' in line
   assert len(table) > 20 and 'unsigned_flux' not in out
-  patch = hmi.postel_patch(hmi.read_magnetogram(SMALL_SHARP), best['longitude'], best['latitude'], 48)
+  patch = postel_patch(read_magnetogram(SMALL_SHARP), best['longitude'], best['latitude'], 48)
   assert best['probability'] == pytest.approx(expit(np.log10(np.nanmean(np.abs(patch.field))) - 0.75), abs=0.01)
 
 

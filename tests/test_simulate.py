@@ -11,10 +11,12 @@ import pytest
 from astropy.wcs import WCS
 
 from hearjax.report import survey_plots
-from hearjax.survey import archive, emergence, instrument, quiet_sun, simulate
+from hearjax.simulate import emergence, instrument, quiet_sun
+from hearjax.simulate.quiet_sun import Elements
+from hearjax.simulate.sun import Sun, change_sun
+from hearjax.simulate.worlds import NODE_MJD, Place, describe, draw_places, simulate_survey
+from hearjax.survey.archive import read_survey, region_header, write_survey
 from hearjax.survey.intervals import CENTRE_HOURS
-from hearjax.survey.quiet_sun import Elements
-from hearjax.survey.sun import Sun, change_sun
 
 SUN = Sun()
 SIZE = 64
@@ -24,22 +26,22 @@ ALL = tuple(range(-5, 2))
 
 @pytest.fixture(scope='module')
 def default():
-  return simulate.simulate_survey(3, PAIRS, ALL, SIZE)
+  return simulate_survey(3, PAIRS, ALL, SIZE)
 
 
 @pytest.fixture(scope='module')
 def null():
-  return simulate.simulate_survey(3, PAIRS, ALL, SIZE, 'null')
+  return simulate_survey(3, PAIRS, ALL, SIZE, 'null')
 
 
 @pytest.fixture(scope='module')
 def flux():
-  return simulate.simulate_survey(3, PAIRS, ALL, SIZE, 'flux')
+  return simulate_survey(3, PAIRS, ALL, SIZE, 'flux')
 
 
 @pytest.fixture(scope='module')
 def pattern():
-  return simulate.simulate_survey(3, PAIRS, (-1,), SIZE, 'pattern')
+  return simulate_survey(3, PAIRS, (-1,), SIZE, 'pattern')
 
 
 def unsigned(survey):
@@ -56,11 +58,11 @@ def by_pair(survey, values):
 
 
 def test_a_pair_is_the_same_whatever_the_number_of_pairs(default):
-  first = simulate.simulate_survey(3, 2, ALL, SIZE)
+  first = simulate_survey(3, 2, ALL, SIZE)
   expected = default.select(slice(0, len(first)))
   for name in ('field', 'mjd', 'longitude', 'n_frames', 'noaa'):
     np.testing.assert_array_equal(getattr(first, name), getattr(expected, name))
-  other = simulate.simulate_survey(4, 2, ALL, SIZE)
+  other = simulate_survey(4, 2, ALL, SIZE)
   assert np.mean(first.field == other.field) < 0.01
 
 
@@ -77,7 +79,7 @@ def test_script_writes_the_same_survey_whichever_intervals_are_asked_for(default
   assert done.returncode == 0, done.stderr
   assert done.stdout.startswith('4 magnetograms of 2 pairs (world default) written to')
   assert figure.read_bytes()[:4] == b'\x89PNG'
-  alone = archive.read_survey(tmp_path / 'out')
+  alone = read_survey(tmp_path / 'out')
   expected = default.select((default.interval == -1) & (default.pair < 2))
   np.testing.assert_allclose(alone.field, expected.field, atol=0.01)
   np.testing.assert_array_equal(alone.n_frames, expected.n_frames)
@@ -105,10 +107,10 @@ def test_comparison_figure_and_its_spectrum(null, tmp_path):
 
 def test_survey_passes_through_an_archive(default, tmp_path):
   survey = default.select(default.pair < 3)
-  meta = simulate.describe(3, 'default', SUN)
+  meta = describe(3, 'default', SUN)
   assert json.loads(json.dumps(meta)) == meta
-  archive.write_survey(tmp_path, survey, meta)
-  back = archive.read_survey(tmp_path)
+  write_survey(tmp_path, survey, meta)
+  back = read_survey(tmp_path)
   assert back.source == 'simulated'
   assert back.region_ids == default.region_ids[:6]
   np.testing.assert_allclose(back.mjd, survey.mjd, rtol=0, atol=1e-8)
@@ -135,7 +137,7 @@ def test_the_halves_of_a_pair_are_matched(default):
 
 
 def test_no_two_regions_share_place_and_time():
-  places = [place for pair in simulate.draw_places(0, 182) for place in pair]
+  places = [place for pair in draw_places(0, 182) for place in pair]
   assert not any(one.is_near(other) for index, one in enumerate(places) for other in places[:index])
 
 
@@ -153,7 +155,7 @@ def test_no_two_regions_share_place_and_time():
 )
 def test_bad_input_is_told_in_a_sentence(change, sentence):
   with pytest.raises(ValueError, match=sentence):
-    simulate.simulate_survey(**({'seed': 0, 'pairs': 1} | change))
+    simulate_survey(**({'seed': 0, 'pairs': 1} | change))
 
 
 # --- Geometry and instrument -----------------------------------------------------------------------------------
@@ -161,11 +163,11 @@ def test_bad_input_is_told_in_a_sentence(change, sentence):
 
 def test_mu_agrees_with_the_wcs_of_the_archive(default):
   survey = default.select((default.region == 3) & (default.interval == 0))
-  place = simulate.draw_places(3, 2)[1][1]
+  place = draw_places(3, 2)[1][1]
   mu = instrument.mu_map(place.sight(np.array(CENTRE_HOURS[0])), SIZE, SUN)
   x, y = np.meshgrid(np.arange(SIZE), np.arange(SIZE))
-  longitude, latitude = np.deg2rad(WCS(archive.region_header(survey)).celestial.wcs_pix2world(x, y, 0))
-  days = survey.mjd[0] - simulate.NODE_MJD
+  longitude, latitude = np.deg2rad(WCS(region_header(survey)).celestial.wcs_pix2world(x, y, 0))
+  days = survey.mjd[0] - NODE_MJD
   b0 = np.deg2rad(7.25) * np.sin(2 * np.pi * days / 365.25)
   from_meridian = longitude - np.deg2rad(survey.longitude[0] - survey.cmd[0])
   expected = np.sin(latitude) * np.sin(b0) + np.cos(latitude) * np.cos(b0) * np.cos(from_meridian)
@@ -180,7 +182,7 @@ def test_carrington_longitude_and_tilt_agree_with_sunpy(default):
     when = time(default.mjd[row], format='mjd')
     disk_centre = default.longitude[row] - default.cmd[row]
     assert abs((disk_centre - sun.L0(when).deg + 180) % 360 - 180) < 3
-    place = simulate.Place(0.0, 0.0, 0.0, default.mjd[row])
+    place = Place(0.0, 0.0, 0.0, default.mjd[row])
     assert np.rad2deg(np.arcsin(place.sight(np.array(0.0))[1])) == pytest.approx(sun.B0(when).deg, abs=0.4)
 
 

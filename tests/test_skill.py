@@ -5,35 +5,34 @@ import pytest
 from scores.categorical import BinaryContingencyManager
 from xarray import DataArray
 
-from hearjax import skill
-from hearjax.skill import best_threshold, steady_threshold, tss_at
+from hearjax.verification.scores import best_threshold, contingency, hss, pod, pofd, steady_threshold, tss, tss_at
 
 
 def test_hand_values_of_finley():
   # Finley's tornado forecasts of 1884: 28 hits, 23 misses, 72 false alarms, 2680 correct negatives.
   counts = np.array([28, 23, 72, 2680])
-  assert skill.pod(counts) == pytest.approx(0.549, abs=5e-4)
-  assert skill.pofd(counts) == pytest.approx(0.0262, abs=5e-5)
-  assert skill.tss(counts) == pytest.approx(0.523, abs=5e-4)
-  assert skill.hss(counts) == pytest.approx(0.355, abs=5e-4)
+  assert pod(counts) == pytest.approx(0.549, abs=5e-4)
+  assert pofd(counts) == pytest.approx(0.0262, abs=5e-5)
+  assert tss(counts) == pytest.approx(0.523, abs=5e-4)
+  assert hss(counts) == pytest.approx(0.355, abs=5e-4)
 
 
 @pytest.mark.parametrize('seed', range(5))
 def test_scores_agree_with_the_scores_package(seed):
   rng = np.random.default_rng(seed)
   label, forecast = rng.integers(0, 2, 40), rng.integers(0, 2, 40)
-  counts = skill.contingency(label, forecast).sum(axis=0)
+  counts = contingency(label, forecast).sum(axis=0)
   manager = BinaryContingencyManager(DataArray(forecast, dims='n'), DataArray(label, dims='n')).transform()
-  assert skill.pod(counts) == pytest.approx(manager.probability_of_detection().item())
-  assert skill.pofd(counts) == pytest.approx(manager.probability_of_false_detection().item())
-  assert skill.tss(counts) == pytest.approx(manager.peirce_skill_score().item())
-  assert skill.hss(counts) == pytest.approx(manager.heidke_skill_score().item())
+  assert pod(counts) == pytest.approx(manager.probability_of_detection().item())
+  assert pofd(counts) == pytest.approx(manager.probability_of_false_detection().item())
+  assert tss(counts) == pytest.approx(manager.peirce_skill_score().item())
+  assert hss(counts) == pytest.approx(manager.heidke_skill_score().item())
 
 
 def test_scores_without_one_class_are_not_defined():
   counts = np.array([[3, 1, 0, 0], [0, 0, 2, 2], [0, 0, 0, 0]])
-  np.testing.assert_array_equal(np.isnan(skill.tss(counts)), [True, True, True])
-  assert skill.pod(counts)[0] == 0.75 and skill.pofd(counts)[1] == 0.5
+  np.testing.assert_array_equal(np.isnan(tss(counts)), [True, True, True])
+  assert pod(counts)[0] == 0.75 and pofd(counts)[1] == 0.5
 
 
 @pytest.mark.parametrize('seed', range(10))

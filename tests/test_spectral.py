@@ -7,10 +7,10 @@ from astropy.table import Table
 from scipy.special import j0
 from sklearn.metrics import roc_auc_score
 
-from hearjax import transforms
-from hearjax.constants import POLE_DISTANCE_PER_WAVELENGTH
-from hearjax.interpret import out_of_fold, spectral
-from hearjax.interpret.peaks import highest
+from hearjax.interpret import spectral
+from hearjax.interpret.maps import changed_logits
+from hearjax.interpret.statistics import POLE_DISTANCE_PER_WAVELENGTH, auc, highest
+from hearjax.maps import transforms
 from hearjax.report.panel_plots import describe_peak, plot_spectral
 from tests.conftest import make_survey
 from tests.hand_made import make_run, one_layer, polarity_flux, with_fields
@@ -63,7 +63,7 @@ def test_response_to_strength_is_flat(tmp_path, noisy_survey):
   # The mean of |B| is what is held: the network cannot notice that anything was done.
   run = make_run(tmp_path, noisy_survey, *polarity_flux())
   table = spectral.spectral_table(run, resamples=50)
-  logit, label = out_of_fold.changed_logits(run), noisy_survey.label
+  logit, label = changed_logits(run), noisy_survey.label
   for name, expected in (('logit_pe', logit[label == 1].mean()), ('logit_ne', logit[label == 0].mean())):
     np.testing.assert_allclose(table[name], expected, rtol=1e-5)
   np.testing.assert_allclose(table['difference'], table['logit_pe'] - table['logit_ne'])
@@ -114,16 +114,16 @@ def test_default_bands_run_from_three_pixels_to_the_square():
 def test_auc_is_that_of_scikit_learn_with_weights_and_ties():
   rng = np.random.default_rng(0)
   label, logit, weight = rng.integers(0, 2, 60), rng.integers(0, 9, 60) / 2, rng.integers(0, 4, (3, 60))
-  found = out_of_fold.auc(label, logit, np.zeros(60), weight)
+  found = auc(label, logit, np.zeros(60), weight)
   np.testing.assert_allclose(found, [roc_auc_score(label, logit, sample_weight=w) for w in weight])
 
 
 def test_auc_compares_within_a_fold_only():
   # Within each fold PE is above NE; between them it is not.
   label, logit, fold = np.array([1, 0, 1, 0]), np.array([1.0, 0.0, 11.0, 10.0]), np.array([0, 0, 1, 1])
-  assert out_of_fold.auc(label, logit, fold, np.ones(4)) == 1.0
-  assert out_of_fold.auc(label, logit, np.zeros(4), np.ones(4)) == 0.75
-  assert np.isnan(out_of_fold.auc(np.ones(4), logit, fold, np.ones(4)))
+  assert auc(label, logit, fold, np.ones(4)) == 1.0
+  assert auc(label, logit, np.zeros(4), np.ones(4)) == 0.75
+  assert np.isnan(auc(np.ones(4), logit, fold, np.ones(4)))
 
 
 def test_logits_are_those_of_the_members_of_the_test_fold(tmp_path, noisy_survey, monkeypatch):
@@ -133,11 +133,11 @@ def test_logits_are_those_of_the_members_of_the_test_fold(tmp_path, noisy_survey
   ]
   run = make_run(tmp_path, noisy_survey, settings, scaled, folds=2)
   expected = np.abs(noisy_survey.field).mean(axis=(1, 2)) * np.where(noisy_survey.pair % 2, 7, 2)
-  np.testing.assert_allclose(out_of_fold.changed_logits(run), expected, rtol=1e-5)
-  doubled = out_of_fold.changed_logits(run, lambda field, rows: field * rows[:, None, None])
+  np.testing.assert_allclose(changed_logits(run), expected, rtol=1e-5)
+  doubled = changed_logits(run, lambda field, rows: field * rows[:, None, None])
   monkeypatch.setattr(out_of_fold, 'CHUNK', 3)
   np.testing.assert_allclose(doubled, expected * np.arange(len(expected)), rtol=1e-5)
-  np.testing.assert_allclose(out_of_fold.changed_logits(run), expected, rtol=1e-5)
+  np.testing.assert_allclose(changed_logits(run), expected, rtol=1e-5)
 
 
 def test_folds_with_different_networks_show_in_the_spread(tmp_path, noisy_survey):
@@ -145,7 +145,7 @@ def test_folds_with_different_networks_show_in_the_spread(tmp_path, noisy_survey
   other = {'params': params['params'] | {'logit': {'kernel': np.full((2, 1), 3.0), 'bias': np.zeros(1)}}}
   run = make_run(tmp_path, noisy_survey, settings, [params, other], folds=2)
   table = spectral.spectral_table(run, resamples=20)
-  means = [out_of_fold.changed_logits(run)[noisy_survey.pair % 2 == fold].mean() for fold in range(2)]
+  means = [changed_logits(run)[noisy_survey.pair % 2 == fold].mean() for fold in range(2)]
   np.testing.assert_allclose(table['logit_fold_std'], np.std(means, ddof=1), rtol=1e-4)
 
 

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from hearjax import transforms
-from hearjax.augmentation import Augmentation, augment
+from hearjax.maps import transforms
+from hearjax.maps.augmentation import Augmentation, augment
 
 FIELD = np.array([[1.0, -2.0, 3.0], [0.0, 5.0, -6.0], [7.0, 8.0, 9.0]], np.float32)
 

@@ -6,8 +6,8 @@ import pathlib
 
 import pytest
 
-from hearjax import workdir
-from hearjax.metrics_log import MetricsLog, read_metrics
+from hearjax.training import workdir
+from hearjax.training.workdir import MetricsLog, read_metrics
 
 DOMAIN = {'source': 'test'}
 SETTINGS = {'folds': 3, 'model': {'widths': (4, 8)}}

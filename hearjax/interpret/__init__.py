@@ -1,1 +1,1 @@
-"""What trained members look at: pruning, response to synthetic fields, attribution."""
+"""What the networks of a run have learnt."""

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from hearjax.chunks import map_chunks
-from hearjax.model import EmergenceNetwork, Masks, ModelSettings, full_masks
-from hearjax.training import Params
+from hearjax.models.network import EmergenceNetwork, Masks, ModelSettings, full_masks
+from hearjax.training.step import Params
 
 CHUNK = 32  # Maps that one thread has on the device at a time: the memory is bounded, whatever the survey.
 THREADS = min(os.cpu_count() or 1, 4)  # XLA keeps a loop over filters on one core.

@@ -12,7 +12,6 @@ from astropy.io import fits
 from astropy.table import Table
 
 from hearjax.files import write_whole
-from hearjax.finished_run import FinishedRun
 from hearjax.interpret.attribution import (
   UNITS,
   AttributionSettings,
@@ -22,9 +21,10 @@ from hearjax.interpret.attribution import (
   contribution,
   logits,
 )
-from hearjax.interpret.probes import visible_patches
-from hearjax.survey.archive import postel_header
+from hearjax.interpret.maps import visible_patches
+from hearjax.solar import postel_header
 from hearjax.survey.survey import Survey
+from hearjax.training.run import Run
 
 RADII_MM = (10.0, 20.0)  # Of the circles about the emergence site in which attribution is counted.
 
@@ -56,7 +56,7 @@ class AttributionMaps:
 
 
 def attribute_run(
-  run: FinishedRun,
+  run: Run,
   methods: Sequence[str],
   settings: AttributionSettings,
   key: jax.Array,

@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hearjax import checkpoints
-from hearjax.ensemble import member_logits
 from hearjax.files import write_whole
 from hearjax.interpret.ablation import filter_layers
-from hearjax.model import EmergenceNetwork, ModelSettings, build_model
-from hearjax.training import Params
+from hearjax.models.network import EmergenceNetwork, ModelSettings, build_model
+from hearjax.training import checkpoints
+from hearjax.training.ensemble import member_logits
+from hearjax.training.step import Params
 
 DESCRIPTION_NAME = 'model.json'
 REPEATS = 5

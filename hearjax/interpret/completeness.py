@@ -12,14 +12,14 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from hearjax import features, fields
 from hearjax.checks import check_not_negative, check_range
 from hearjax.chunks import map_chunks
-from hearjax.fields import Grid
-from hearjax.finished_run import FinishedRun
-from hearjax.interpret import probes as probing
-from hearjax.interpret.probes import Probes
-from hearjax.resampling import CONFIDENCE, confidence_interval, draw_counts
+from hearjax.interpret.maps import control_rows, draw_places, visible_grid, visible_patches
+from hearjax.interpret.probes import CHUNK, Probes, build_shapes, create_fields, score_fields, score_probes
+from hearjax.maps import features, synthetic
+from hearjax.maps.synthetic import Grid
+from hearjax.training.run import Run
+from hearjax.verification.resampling import CONFIDENCE, confidence_interval, draw_counts
 
 FAMILY = 'point_bipole'
 
@@ -33,7 +33,7 @@ class Injection:
       flux of the training magnetograms.
     separations_mm: Smallest and largest distance of its poles [Mm]; empty for 2 px to all that the map holds.
     n_fluxes, n_separations: Steps of equal ratio between them.
-    width_mm: Width of a pole, standard deviation of a Gaussian [Mm]; None for `fields.WIDTH_PX` of a pixel.
+    width_mm: Width of a pole, standard deviation of a Gaussian [Mm]; None for `synthetic.WIDTH_PX` of a pixel.
     place_mm: The middle of a bipole lies within this distance of that of the map [Mm].
     trials: Injections at each flux and separation for each member: patch, place and direction, alike at all of them.
     false_alarm_rate: Share of untouched control magnetograms above the threshold, at most.
@@ -94,7 +94,7 @@ class Recovery:
     return float(self.false_alarms.sum() / self.controls.sum())
 
 
-def inject(run: FinishedRun, settings: Injection, seed: int = 0, chunk: int = probing.CHUNK) -> Recovery:
+def inject(run: Run, settings: Injection, seed: int = 0, chunk: int = CHUNK) -> Recovery:
   """Injects bipoles into control regions and counts those that are detected.
 
   The threshold of a member is the smallest one that keeps the false-alarm rate on its own test controls. It is set on
@@ -111,22 +111,22 @@ def inject(run: FinishedRun, settings: Injection, seed: int = 0, chunk: int = pr
     ValueError: A member is not finite, there is no control region, there are too few for the false-alarm rate, or the
       grid cannot hold a bipole.
   """
-  grid, model = probing.visible_grid(run), run.ensemble.model
+  grid, model = visible_grid(run), run.ensemble.model
   fluxes, separations = _axes(run, settings, grid)
-  regions = np.asarray(run.survey.region)
+  regions = run.survey.region
   form = (len(fluxes), len(separations), settings.trials)
   found = np.zeros((len(run.survey.region_ids), *form[:2]), int)
   tried, false_alarms, controls = np.zeros((3, len(found)), int)
   thresholds, peaks = [], []
   for number, member in enumerate(run.members()):
-    rows = probing.control_rows(run, member)
-    patches = probing.visible_patches(run, rows)
-    untouched = probing.score_fields(model, member.params, patches, chunk)
+    rows = control_rows(run, member)
+    patches = visible_patches(run, rows)
+    untouched = score_fields(model, member.params, patches, chunk)
     threshold = threshold_for(untouched, settings.false_alarm_rate)
     rng = np.random.default_rng([seed, number])
     patch = rng.integers(len(rows), size=settings.trials)
     probes = _bipoles(rng, fluxes, separations, patch, settings, grid)
-    logit = probing.score_probes(model, member.params, probes, patches, chunk).reshape(form)
+    logit = score_probes(model, member.params, probes, patches, chunk).reshape(form)
     np.add.at(found, regions[rows[patch]], np.moveaxis(logit > threshold, -1, 0))
     np.add.at(tried, regions[rows[patch]], 1)
     np.add.at(false_alarms, regions[rows], untouched > threshold)
@@ -150,7 +150,7 @@ def inject(run: FinishedRun, settings: Injection, seed: int = 0, chunk: int = pr
 @jax.jit
 def _peaks(probes: Probes) -> jax.Array:
   """Returns `[n]` the peak |B| of the bipoles alone [G]."""
-  return jax.vmap(features.peak_field)(probing.create_fields(probes))
+  return jax.vmap(features.peak_field)(create_fields(probes))
 
 
 def threshold_for(logit: np.ndarray, false_alarm_rate: float) -> float:
@@ -168,12 +168,12 @@ def threshold_for(logit: np.ndarray, false_alarm_rate: float) -> float:
   return float(np.sort(logit)[-allowed - 1])
 
 
-def _axes(run: FinishedRun, settings: Injection, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+def _axes(run: Run, settings: Injection, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
   """Returns `[flux]` [Mx] and `[separation]` [Mm]."""
   largest = run.ensemble.domain['unsigned_flux_mx'][1]
   fluxes = np.geomspace(*(settings.fluxes_mx or (largest / 100, 2 * largest)), settings.n_fluxes)
-  smallest = fields.SMALLEST_SCALE_PX * grid.pixel_scale_mm
-  widest = fields.largest_scale_mm(FAMILY, grid, settings.width_mm, settings.place_mm)
+  smallest = synthetic.SMALLEST_SCALE_PX * grid.pixel_scale_mm
+  widest = synthetic.largest_scale_mm(FAMILY, grid, settings.width_mm, settings.place_mm)
   if not settings.separations_mm and not smallest < widest:
     raise ValueError(
       f'A map of {grid.size} px of {grid.pixel_scale_mm} Mm holds no bipole whose middle lies up to '
@@ -191,12 +191,12 @@ def _bipoles(
   grid: Grid,
 ) -> Probes:
   """Returns the checked probes, `[flux * separation * trial]`; places are even over a disc, directions all around."""
-  x, y = probing.draw_places(rng, len(patch), settings.place_mm)
+  x, y = draw_places(rng, len(patch), settings.place_mm)
   tilt = rng.uniform(0, 360, len(patch))
   at_flux, at_separation, trial = (axis.ravel() for axis in np.indices((len(fluxes), len(separations), len(patch))))
   keys = jax.random.split(jax.random.key(0), 1)[np.zeros(len(trial), int)]  # A bipole has no chance of its own.
   separation = separations[at_separation]
-  shape = probing.build_shapes(FAMILY, grid, separation, settings.width_mm, tilt[trial], 0.0, x[trial], y[trial], keys)
+  shape = build_shapes(FAMILY, grid, separation, settings.width_mm, tilt[trial], 0.0, x[trial], y[trial], keys)
   return Probes(FAMILY, grid, shape, fluxes[at_flux].astype(np.float32), np.ones(len(trial), bool), patch[trial])
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
-from hearjax import transforms
 from hearjax.files import write_whole
 from hearjax.interpret.attribution_maps import add_distance_axes, primary_hdu
+from hearjax.maps import transforms
 from hearjax.survey.survey import Survey
 
 FAMILY_ERROR = 0.05  # Share of surveys without any difference in which something would be called significant.
@@ -89,16 +89,16 @@ def composite(maps: np.ndarray, survey: Survey, resamples: int, seed: int) -> Co
       continue
     means = [maps[rows].mean(axis=0) for rows in (emerging, control)]
     difference = (maps[emerging] - maps[control]).astype(np.float64).reshape(len(emerging), -1)
-    t = _t_of_signs(difference, signs[:, np.asarray(survey.pair)[emerging]])
+    t = _t_of_signs(difference, signs[:, survey.pair[emerging]])
     largest = np.maximum(largest, np.abs(t).max(axis=1))
-    hours = np.mean(np.asarray(survey.hours)[emerging])
+    hours = np.mean(survey.hours[emerging])
     shape = maps.shape[1:]
     mean, t = difference.mean(axis=0).reshape(shape), t[0].reshape(shape)
     columns.append((interval, hours, len(emerging), *means, mean, t))
   if not columns:
     raise ValueError(
       f'Composites need at least two pairs with both an emerging and a control region at an interval; there are '
-      f'{int(np.sum(survey.label))} emerging and {int(np.sum(1 - np.asarray(survey.label)))} control magnetograms.'
+      f'{int(np.sum(survey.label))} emerging and {int(np.sum(1 - survey.label))} control magnetograms.'
     )
   limit = float(np.quantile(largest, 1 - FAMILY_ERROR, method='higher'))
   return Composite(*(np.stack(column) for column in zip(*columns, strict=True)), limit)
@@ -108,8 +108,8 @@ def _rows_of_pairs(survey: Survey, interval: int) -> tuple[np.ndarray, np.ndarra
   """Returns the rows of the emerging and the control halves of the pairs that have both at an interval."""
   halves = []
   for label in (1, 0):
-    rows = np.flatnonzero((np.asarray(survey.interval) == interval) & (np.asarray(survey.label) == label))
-    halves.append(dict(zip(np.asarray(survey.pair)[rows].tolist(), rows.tolist(), strict=True)))
+    rows = np.flatnonzero((survey.interval == interval) & (survey.label == label))
+    halves.append(dict(zip(survey.pair[rows].tolist(), rows.tolist(), strict=True)))
   pairs = sorted(set(halves[0]) & set(halves[1]))
   return tuple(np.array([half[pair] for pair in pairs], int) for half in halves)
 

@@ -14,15 +14,15 @@ from collections.abc import Mapping
 import numpy as np
 from astropy.table import Table
 
-from hearjax import transforms
-from hearjax.features import FEATURES, feature_table
-from hearjax.finished_run import Member
 from hearjax.interpret.ablation import Sweep, filter_layers, filter_numbers
 from hearjax.interpret.pruning import Part, Scores
-from hearjax.model import EmergenceNetwork, ModelSettings
-from hearjax.resampling import confidence_interval
+from hearjax.maps import transforms
+from hearjax.maps.features import FEATURES, feature_table
+from hearjax.models.network import EmergenceNetwork, ModelSettings
 from hearjax.survey.survey import Survey
-from hearjax.training import Params
+from hearjax.training.run import Member
+from hearjax.training.step import Params
+from hearjax.verification.resampling import confidence_interval
 
 FLUX = 'unsigned_flux'  # What the partial correlations hold fixed.
 DESCRIBED = (FLUX, 'net_flux', 'gradient', 'kurtosis', 'length_scale')
@@ -36,7 +36,7 @@ RESAMPLES_AT_ONCE = 100  # Bounds the memory of the ranks: 25 MB for 112 filters
 
 def describe(survey: Survey, visible_px: int) -> np.ndarray:
   """Returns `[quantity, n]` the numbers `QUANTITIES` of the square that the network sees, in units of `UNITS`."""
-  field = transforms.crop(np.asarray(survey.field), visible_px)
+  field = transforms.crop(survey.field, visible_px)
   columns = [list(FEATURES).index(name) for name in DESCRIBED]
   return np.vstack([feature_table(field, survey.pixel_scale_mm).T[columns], survey.mu]).astype(np.float64)
 

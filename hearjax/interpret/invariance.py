@@ -18,12 +18,13 @@ from astropy.table import Table
 from scipy import ndimage
 from scipy.special import expit
 
-from hearjax import transforms
-from hearjax.finished_run import FinishedRun
-from hearjax.interpret.out_of_fold import auc, changed_logits, tested_in_fold
-from hearjax.predictions import average_seeds, read_predictions
-from hearjax.resampling import confidence_interval, draw_rows
-from hearjax.skill import contingency, tss
+from hearjax.interpret.maps import changed_logits, tested_in_fold
+from hearjax.interpret.statistics import auc
+from hearjax.maps import transforms
+from hearjax.training.run import Run
+from hearjax.verification.predictions import average_seeds
+from hearjax.verification.resampling import confidence_interval, draw_rows
+from hearjax.verification.scores import contingency, tss
 
 RING_PX = 4.0  # Width of the rings within which pixels change places; our choice.
 SHIFTS_PX = (1.0, 2.0, 4.0, 8.0)
@@ -50,7 +51,7 @@ class Batch:
     rows: `[n]` rows of the survey that they are.
   """
 
-  run: FinishedRun
+  run: Run
   seed: int
   field: np.ndarray
   rows: np.ndarray
@@ -63,7 +64,7 @@ class Batch:
   @property
   def west(self) -> np.ndarray:
     """`[n, 1, 1]` 1 for a map west of the central meridian, -1 east of it."""
-    return np.where(np.asarray(self.run.survey.cmd)[self.rows] < 0, -1.0, 1.0)[:, None, None]
+    return np.where(self.run.survey.cmd[self.rows] < 0, -1.0, 1.0)[:, None, None]
 
   @property
   def keys(self) -> jax.Array:
@@ -221,7 +222,7 @@ CHANGES = (
 )
 
 
-def invariance_table(run: FinishedRun, seed: int, resamples: int = 500) -> Table:
+def invariance_table(run: Run, seed: int, resamples: int = 500) -> Table:
   """Shows changed magnetograms to a run's networks: each map, in every state, to the members that it is a test for.
 
   Whole maps are changed before the network cuts out its square; shuffles, drawn signs of elements, and smaller maps
@@ -246,8 +247,8 @@ def invariance_table(run: FinishedRun, seed: int, resamples: int = 500) -> Table
     FileNotFoundError: The predictions are not there.
   """
   fold = tested_in_fold(run)
-  label = np.asarray(run.survey.label)
-  drawn = draw_rows(np.asarray(run.survey.pair), resamples, seed)
+  label = run.survey.label
+  drawn = draw_rows(run.survey.pair, resamples, seed)
   threshold = fold_thresholds(run)[fold]
 
   def score(logit: np.ndarray) -> dict[str, np.ndarray]:
@@ -271,9 +272,9 @@ def invariance_table(run: FinishedRun, seed: int, resamples: int = 500) -> Table
   return table
 
 
-def fold_thresholds(run: FinishedRun) -> np.ndarray:
+def fold_thresholds(run: Run) -> np.ndarray:
   """Returns `[fold]` the probability at or above which the networks of a fold forecast emergence."""
-  predictions = average_seeds(read_predictions(run.directory / 'predictions' / 'cnn.ecsv'))
+  predictions = average_seeds(run.predictions)
   of_fold = dict(zip(predictions['fold'], predictions['threshold'], strict=True))
   return np.array([of_fold[number] for number in range(len(run.folds))])
 
@@ -321,7 +322,7 @@ def verdict(auc_of: dict[str, np.ndarray]) -> dict[str, Any]:
   return {'verdict': said, **shares}
 
 
-def changer(run: FinishedRun, change: Change, strength: float, seed: int) -> Callable:
+def changer(run: Run, change: Change, strength: float, seed: int) -> Callable:
   """Returns the function that `changed_logits` takes, with randomness that depends on seed and row alone."""
   return lambda field, rows: change.apply(Batch(run, seed, field, rows), strength)
 

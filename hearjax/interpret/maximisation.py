@@ -18,14 +18,14 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
-from hearjax.constants import CM2_PER_MM2
-from hearjax.features import FEATURES, UNITS, feature_table, unsigned_flux
 from hearjax.files import write_whole
-from hearjax.finished_run import FinishedRun
 from hearjax.interpret.attribution import LogitFunction, logits
 from hearjax.interpret.attribution_maps import add_distance_axes, primary_hdu
-from hearjax.interpret.probes import visible_patches
-from hearjax.training import Params
+from hearjax.interpret.maps import visible_patches
+from hearjax.maps.features import FEATURES, UNITS, feature_table, unsigned_flux
+from hearjax.solar import CM2_PER_MM2
+from hearjax.training.run import Run
+from hearjax.training.step import Params
 
 N_RANDOM = 64  # Random fields that a maximum is compared with.
 ROUNDS = 4  # Of clipping and filtering; what they leave of an excess is scaled away.
@@ -38,16 +38,16 @@ class FieldConstraints:
   Attributes:
     limit_gauss: Largest |B| [G].
     shortest_mm, longest_mm: Band of wavelengths [Mm]; the square counts as periodic.
-    flux_mx: Largest unsigned flux of the square [Mx].
+    flux_mx: Largest unsigned flux of the square [Mx]; None for no limit, or in a run for that of the median map.
   """
 
   limit_gauss: float = 200.0
   shortest_mm: float = 5.0
   longest_mm: float = 40.0
-  flux_mx: float = float('inf')
+  flux_mx: float | None = None
 
   def __post_init__(self):
-    if not (0 < self.limit_gauss < float('inf') and self.flux_mx > 0):
+    if not (0 < self.limit_gauss < float('inf') and (self.flux_mx is None or self.flux_mx > 0)):
       raise ValueError(f'The limits of field and flux must be positive, got {self.limit_gauss} G, {self.flux_mx} Mx.')
     if not 0 < self.shortest_mm < self.longest_mm < float('inf'):
       raise ValueError(
@@ -178,15 +178,16 @@ def _climb(
 
 def _bounds(size: int, pixel_scale_mm: float, constraints: FieldConstraints) -> tuple[np.ndarray, float, float]:
   """Returns what `project` asks for beside the field."""
+  flux_mx = float('inf') if constraints.flux_mx is None else constraints.flux_mx
   area_cm2 = (size * pixel_scale_mm) ** 2 * CM2_PER_MM2
-  return band(size, pixel_scale_mm, constraints), constraints.limit_gauss, constraints.flux_mx / area_cm2
+  return band(size, pixel_scale_mm, constraints), constraints.limit_gauss, flux_mx / area_cm2
 
 
 # --- A finished run ---------------------------------------------------------------------------------------------
 
 
 def maximise_run(
-  run: FinishedRun, constraints: FieldConstraints, key: jax.Array, starts: int, steps: int
+  run: Run, constraints: FieldConstraints, key: jax.Array, starts: int, steps: int
 ) -> tuple[dict[str, np.ndarray], Table]:
   """Climbs the logit of every member from random fields, the same ones for all.
 
@@ -243,7 +244,7 @@ def write_fields(
   write_whole(path, lambda temporary: hdus.writeto(temporary, checksum=True))
 
 
-def median_flux(run: FinishedRun) -> float:
+def median_flux(run: Run) -> float:
   """Returns the median unsigned flux of what the members saw in training, in the square that they look at [Mx]."""
   trained = np.unique(np.concatenate([rows.train for rows in run.folds]))
   flux = jax.vmap(functools.partial(unsigned_flux, pixel_scale_mm=run.survey.pixel_scale_mm))

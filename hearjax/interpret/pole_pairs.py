@@ -15,12 +15,13 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from hearjax import fields
 from hearjax.checks import check_positive
-from hearjax.fields import Grid
-from hearjax.finished_run import FinishedRun
-from hearjax.interpret.peaks import highest
-from hearjax.interpret.probes import control_rows, draw_places, score_fields
+from hearjax.interpret.maps import control_rows, draw_places
+from hearjax.interpret.probes import score_fields
+from hearjax.interpret.statistics import highest
+from hearjax.maps import synthetic
+from hearjax.maps.synthetic import Grid
+from hearjax.training.run import Run
 
 # From `[n, y, x]` field [G] to `[quantity, n]`: the logit, or the contributions of filters.
 Measure = Callable[[np.ndarray], np.ndarray]
@@ -121,7 +122,7 @@ def respond_to_pairs(
   return PairResponse(distances, np.stack(rise), np.stack(error))
 
 
-def pairing_table(run: FinishedRun, settings: PairSettings, seed: int) -> Table:
+def pairing_table(run: Run, settings: PairSettings, seed: int) -> Table:
   """Measures what pairing the poles adds to the logit, by every network in the controls of its own test fold.
 
   Args:
@@ -142,7 +143,7 @@ def pairing_table(run: FinishedRun, settings: PairSettings, seed: int) -> Table:
   responses = [
     respond_to_pairs(
       lambda field, member=member: score_fields(model, member.params, field)[None],
-      np.asarray(run.survey.field)[control_rows(run, member)],
+      run.survey.field[control_rows(run, member)],
       model.pixel_scale_mm,
       visible,
       settings,
@@ -191,7 +192,7 @@ def plant(
   negative = middle - half if together else np.roll(middle - half, 1, axis=1)
   x, y = np.concatenate([middle + half, negative], axis=-1).astype(np.float32)
   gauss = np.repeat(np.float32([1, -1]), settings.pairs) * np.float32(settings.pole_mx / grid.pixel_cm2)
-  return np.asarray(jax.vmap(lambda x, y: fields.poles(grid, x, y, gauss, settings.width_mm))(x, y))
+  return np.asarray(jax.vmap(lambda x, y: synthetic.poles(grid, x, y, gauss, settings.width_mm))(x, y))
 
 
 def peak(positions: np.ndarray, values: np.ndarray, errors: np.ndarray) -> float:

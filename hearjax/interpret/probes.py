@@ -7,15 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from hearjax import features, fields, transforms
 from hearjax.chunks import map_chunks
-from hearjax.ensemble import member_logits
-from hearjax.fields import Grid, Shape
-from hearjax.finished_run import FinishedRun, Member
-from hearjax.model import EmergenceNetwork
-from hearjax.training import Params
+from hearjax.maps import features, synthetic
+from hearjax.maps.synthetic import Grid, Shape
+from hearjax.models.network import EmergenceNetwork
+from hearjax.training.ensemble import member_logits
+from hearjax.training.step import Params
 
-BACKGROUNDS = ('none', 'noise', 'quiet')
 # Parameters that the logit is differentiated by; lengths and strength by their natural logarithm.
 PARAMETERS = ('ln_scale', 'ln_strength', 'ln_width', 'tilt_deg', 'imbalance')
 CHUNK = 64  # Fields at a time; on a CPU more of them were slower, because the activations leave the cache.
@@ -28,7 +26,7 @@ class Probes:
   Attributes:
     family: Name of the family of all of them.
     grid: What they are made on: the square that the networks look at.
-    shape: What they look like, checked (`fields.check_shape`).
+    shape: What they look like, checked (`synthetic.check_shape`).
     strength: Peak [G] or total unsigned flux [Mx].
     is_flux: Whether the strength is a flux.
     background: Number of the background.
@@ -61,18 +59,18 @@ def build_shapes(
   Args:
     family, grid: As for `Probes`.
     scale_mm, x_mm, y_mm: `[n]` scales and places of the middles [Mm].
-    width_mm: Width of poles and edges [Mm]; None for the default of the family (`fields.default_width_mm`).
+    width_mm: Width of poles and edges [Mm]; None for the default of the family (`synthetic.default_width_mm`).
     tilt_deg: `[n]` directions, or one for all [deg].
     imbalance: That of the polarities.
     keys: `[n]` random keys.
 
   Raises:
-    ValueError: A field cannot be made on the grid (`fields.check_shape`).
+    ValueError: A field cannot be made on the grid (`synthetic.check_shape`).
   """
-  width = fields.default_width_mm(family, grid, scale_mm) if width_mm is None else width_mm
+  width = synthetic.default_width_mm(family, grid, scale_mm) if width_mm is None else width_mm
   numbers = np.broadcast_arrays(scale_mm, width, tilt_deg, imbalance, x_mm, y_mm)
   shape = Shape(*(number.astype(np.float32) for number in numbers), key=keys)
-  fields.check_shape(family, grid, shape)
+  synthetic.check_shape(family, grid, shape)
   return shape
 
 
@@ -80,8 +78,8 @@ def create_fields(probes: Probes) -> jax.Array:
   """Returns `[n, y, x]` the synthetic fields of probes [G], without their backgrounds."""
 
   def create(shape: Shape, strength: jax.Array, is_flux: jax.Array) -> jax.Array:
-    pattern = fields.pattern(probes.family, probes.grid, shape)
-    return jnp.where(is_flux, fields.at_flux(pattern, probes.grid, strength), fields.at_peak(pattern, strength))
+    pattern = synthetic.pattern(probes.family, probes.grid, shape)
+    return jnp.where(is_flux, synthetic.at_flux(pattern, probes.grid, strength), synthetic.at_peak(pattern, strength))
 
   return jax.vmap(create)(probes.shape, probes.strength, probes.is_flux)
 
@@ -114,7 +112,7 @@ def measure_probes(
   logits, gradient, described = map_chunks(
     lambda part: _measure(params, part, behind, model=model), probes, min(chunk, len(probes)), axis=-1
   )
-  known = ('ln_scale', 'ln_strength', *fields.FAMILIES[probes.family].parameters)
+  known = ('ln_scale', 'ln_strength', *synthetic.FAMILIES[probes.family].parameters)
   gradient[[name.replace('ln_width', 'width_mm') not in known for name in PARAMETERS]] = np.nan
   return logits, gradient, described
 
@@ -155,75 +153,3 @@ def _moved(probes: Probes, steps: jax.Array) -> Probes:
     imbalance=probes.shape.imbalance + step['imbalance'],
   )
   return probes.replace(shape=shape, strength=probes.strength * jnp.exp(step['ln_strength']))
-
-
-# --- What the probes are shown to, and in front of what -----------------------------------------------------------
-
-
-def visible_grid(run: FinishedRun) -> Grid:
-  """Returns the square that the networks of a run look at."""
-  return Grid(run.visible_px, run.survey.pixel_scale_mm)
-
-
-def control_rows(run: FinishedRun, member: Member) -> np.ndarray:
-  """Returns the rows of the control regions (quiet Sun) that a member has not learnt from.
-
-  Raises:
-    ValueError: There is none.
-  """
-  rows = member.rows.test[np.asarray(run.survey.label)[member.rows.test] == 0]
-  if not len(rows):
-    raise ValueError(
-      f'The test fold of {member.name} holds no control region (label 0), so that there is no quiet Sun to put a field '
-      'into; use a survey with both classes, or other backgrounds.'
-    )
-  return rows
-
-
-def draw_backgrounds(
-  run: FinishedRun,
-  member: Member,
-  background: str,
-  n: int,
-  noise_gauss: float,
-  seed: int,
-  quiet: np.ndarray | None = None,
-) -> np.ndarray:
-  """Draws what synthetic fields are put in front of.
-
-  Args:
-    run: A finished run.
-    member: Whose test fold gives the quiet Sun.
-    background: One of `BACKGROUNDS`: zeros, white noise, or quiet Sun.
-    n: How many.
-    noise_gauss: Standard deviation of the noise [G].
-    seed: Of the noise, or of the choice of patches; a non-negative integer.
-    quiet: `[patch, y, x]` quiet Sun [G]; None for the control regions of the member.
-
-  Returns:
-    `[n, y, x]` field [G].
-
-  Raises:
-    ValueError: There is no quiet Sun.
-  """
-  shape = (n, run.visible_px, run.visible_px)
-  rng = np.random.default_rng([seed, BACKGROUNDS.index(background)])
-  if background == 'none':
-    return np.zeros(shape, np.float32)
-  if background == 'noise':
-    return rng.normal(0, noise_gauss, shape).astype(np.float32)
-  if quiet is None:
-    quiet = visible_patches(run, control_rows(run, member))
-  return quiet[np.resize(rng.permutation(len(quiet)), n)]
-
-
-def draw_places(rng: np.random.Generator, shape: int | tuple[int, ...], radius_mm: float) -> np.ndarray:
-  """Draws `[2, *shape]` places (x, y) [Mm], evenly over a disc about the middle."""
-  distance = radius_mm * np.sqrt(rng.random(shape))
-  angle = rng.uniform(0, 2 * np.pi, shape)
-  return distance * np.stack([np.cos(angle), np.sin(angle)])
-
-
-def visible_patches(run: FinishedRun, rows: np.ndarray) -> np.ndarray:
-  """Returns `[n, y, x]` what the networks see of some rows of the survey [G]."""
-  return np.asarray(transforms.crop(np.asarray(run.survey.field)[rows], run.visible_px))

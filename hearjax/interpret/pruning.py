@@ -11,7 +11,6 @@ import numpy as np
 from astropy.table import Table
 from scipy.special import expit
 
-from hearjax.finished_run import FinishedRun, Member
 from hearjax.interpret.ablation import (
   CHUNK,
   build_masks,
@@ -21,10 +20,11 @@ from hearjax.interpret.ablation import (
   masked_logits,
   sweep,
 )
-from hearjax.model import EmergenceNetwork, ModelSettings
-from hearjax.resampling import confidence_interval, draw_counts
-from hearjax.skill import best_threshold, steady_threshold
-from hearjax.training import Params
+from hearjax.models.network import EmergenceNetwork, ModelSettings
+from hearjax.training.run import Member, Run
+from hearjax.training.step import Params
+from hearjax.verification.resampling import confidence_interval, draw_counts
+from hearjax.verification.scores import best_threshold, steady_threshold
 
 Progress = Callable[[Iterable], Iterable]  # Such as tqdm.
 
@@ -51,21 +51,21 @@ class Part:
     return draw_counts(int(self.pair.max()) + 1, number, seed)
 
 
-def take_part(run: FinishedRun, rows: np.ndarray, name: str) -> Part:
+def take_part(run: Run, rows: np.ndarray, name: str) -> Part:
   """Returns the magnetograms at `rows` of the survey; `name` is what a message calls them.
 
   Raises:
     ValueError: They are all of one class.
   """
   survey = run.survey.select(rows)
-  label = np.asarray(survey.label)
+  label = survey.label
   if len(np.unique(label)) < 2:
     kind = 'emerging' if label.all() else 'control'
     raise ValueError(
       f'The {name} are all of one class ({len(label)} {kind}); pruning compares the classes, so train '
       'on more pairs or with fewer folds.'
     )
-  return Part(np.asarray(survey.field), label, np.unique(survey.pair, return_inverse=True)[1])
+  return Part(survey.field, label, np.unique(survey.pair, return_inverse=True)[1])
 
 
 def largest_tss(label: np.ndarray, logits: np.ndarray) -> np.ndarray:

@@ -20,13 +20,13 @@ from astropy import units as u
 from astropy.table import Table, vstack
 from scipy.special import expit
 
-from hearjax import fields
-from hearjax.checks import check_not_negative, check_range
-from hearjax.fields import FAMILIES
-from hearjax.finished_run import FinishedRun
-from hearjax.interpret import probes as probing
-from hearjax.interpret.peaks import highest
-from hearjax.interpret.probes import BACKGROUNDS, PARAMETERS, Probes
+from hearjax.checks import check_choices, check_not_negative, check_range
+from hearjax.interpret.maps import BACKGROUNDS, draw_backgrounds, draw_places, visible_grid
+from hearjax.interpret.probes import CHUNK, PARAMETERS, Probes, build_shapes, measure_probes, score_fields
+from hearjax.interpret.statistics import highest
+from hearjax.maps import synthetic
+from hearjax.maps.synthetic import FAMILIES
+from hearjax.training.run import Run
 
 FIXED = ('peak', 'flux')
 SIGNLESS = ('tilt_deg', 'imbalance')  # Parameters whose sign is a convention.
@@ -44,15 +44,15 @@ class Sweep:
   """What to show to the members; every default is our choice.
 
   Attributes:
-    families: Names from `fields.FAMILIES`.
-    backgrounds: Among `BACKGROUNDS`.
+    families: Families of fields.
+    backgrounds: What they are put in front of: nothing, noise, quiet Sun.
     scales_mm: Smallest and largest scale [Mm]; empty for all that the grid resolves and holds, family by family.
     peaks_gauss: Weakest and strongest peak [G]; empty for a quarter of the weakest to twice the strongest peak of the
       training magnetograms.
     fluxes_mx: Smallest and largest total unsigned flux [Mx]; empty for an eighth of the smallest to four times the
       largest flux of the training magnetograms.
     n_scales, n_strengths: Steps of equal ratio between them.
-    width_mm: Width of poles and edges [Mm]; None for the default of each family (`fields.default_width_mm`).
+    width_mm: Width of poles and edges [Mm]; None for the default of each family (`synthetic.default_width_mm`).
     tilt_deg: Direction of all samples [deg]; None for directions all around.
     imbalance: Imbalance of the polarities.
     place_mm: The middle of a sample lies within this distance of that of the map [Mm]: a network of strides sees
@@ -61,8 +61,8 @@ class Sweep:
     noise_gauss: Noise of the background `noise`, standard deviation [G].
   """
 
-  families: tuple[str, ...] = tuple(FAMILIES)
-  backgrounds: tuple[str, ...] = BACKGROUNDS
+  families: tuple[str, ...] = dataclasses.field(default=tuple(FAMILIES), metadata={'choices': tuple(FAMILIES)})
+  backgrounds: tuple[str, ...] = dataclasses.field(default=('quiet',), metadata={'choices': BACKGROUNDS})
   scales_mm: tuple[float, ...] = ()
   peaks_gauss: tuple[float, ...] = ()
   fluxes_mx: tuple[float, ...] = ()
@@ -76,10 +76,8 @@ class Sweep:
   noise_gauss: float = NOISE_GAUSS
 
   def __post_init__(self):
+    check_choices(self)
     for name, values, known in (('family', self.families, FAMILIES), ('background', self.backgrounds, BACKGROUNDS)):
-      unknown = [value for value in values if value not in known]
-      if unknown:
-        raise ValueError(f'There is no {name} {unknown[0]!r}; choose among {", ".join(known)}.')
       if not values:
         raise ValueError(f'A sweep needs at least one {name}; choose among {", ".join(known)}.')
     for name in ('scales_mm', 'peaks_gauss', 'fluxes_mx'):
@@ -128,7 +126,7 @@ class Plane:
 
 
 def respond(
-  run: FinishedRun, sweep: Sweep, seed: int = 0, quiet: np.ndarray | None = None, chunk: int = probing.CHUNK
+  run: Run, sweep: Sweep, seed: int = 0, quiet: np.ndarray | None = None, chunk: int = CHUNK
 ) -> Iterator[Plane]:
   """Yields the planes of a sweep: every family on every background, at fixed peak and at fixed flux.
 
@@ -146,17 +144,17 @@ def respond(
   for scales, strengths, probes in plans:
     for background in sweep.backgrounds:
       backgrounds = [
-        probing.draw_backgrounds(run, member, background, sweep.samples, sweep.noise_gauss, seed, quiet)
+        draw_backgrounds(run, member, background, sweep.samples, sweep.noise_gauss, seed, quiet)
         for member in run.members()
       ]
       yield from _planes(run, background, scales, strengths, probes, backgrounds, chunk)
 
 
-def _plan(run: FinishedRun, family: str, sweep: Sweep, seed: int) -> tuple[np.ndarray, np.ndarray, Probes]:
+def _plan(run: Run, family: str, sweep: Sweep, seed: int) -> tuple[np.ndarray, np.ndarray, Probes]:
   """Returns `[scale]`, `[fixed, strength]`, and the checked probes, `[fixed * scale * strength * sample]`."""
-  grid, domain = probing.visible_grid(run), run.ensemble.domain
-  largest = fields.largest_scale_mm(family, grid, sweep.width_mm, sweep.place_mm)
-  held = (fields.SMALLEST_SCALE_PX * grid.pixel_scale_mm, largest)
+  grid, domain = visible_grid(run), run.ensemble.domain
+  largest = synthetic.largest_scale_mm(family, grid, sweep.width_mm, sweep.place_mm)
+  held = (synthetic.SMALLEST_SCALE_PX * grid.pixel_scale_mm, largest)
   if not sweep.scales_mm and not held[0] < held[1]:
     raise ValueError(
       f'A grid of {grid.size} px of {grid.pixel_scale_mm} Mm resolves no {family} that it can hold; '
@@ -170,9 +168,9 @@ def _plan(run: FinishedRun, family: str, sweep: Sweep, seed: int) -> tuple[np.nd
   form = (len(FIXED), sweep.n_scales, sweep.n_strengths, sweep.samples)
   fixed, at_scale, at_strength, sample = (axis.ravel() for axis in np.indices(form))
   tilt = sample * GOLDEN_DEG % 360 if sweep.tilt_deg is None else sweep.tilt_deg
-  x, y = probing.draw_places(np.random.default_rng(seed), sweep.samples, sweep.place_mm)
+  x, y = draw_places(np.random.default_rng(seed), sweep.samples, sweep.place_mm)
   keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), np.arange(sweep.samples))
-  shape = probing.build_shapes(
+  shape = build_shapes(
     family, grid, scales[at_scale], sweep.width_mm, tilt, sweep.imbalance, x[sample], y[sample], keys[sample]
   )
   strength = strengths[fixed, at_strength].astype(np.float32)
@@ -184,8 +182,8 @@ def _planes(run, background, scales, strengths, probes, backgrounds, chunk) -> I
   form = (len(FIXED), len(scales), strengths.shape[1], len(backgrounds[0]))
   logits, changes, gradients, descriptions = [], [], [], []
   for member, behind in zip(run.members(), backgrounds, strict=True):
-    logit, gradient, described = probing.measure_probes(model, member.params, probes, behind, chunk)
-    bare = probing.score_fields(model, member.params, behind)
+    logit, gradient, described = measure_probes(model, member.params, probes, behind, chunk)
+    bare = score_fields(model, member.params, behind)
     logits.append(logit.reshape(form).mean(axis=-1))
     changes.append(logits[-1] - bare.mean())
     gradients.append([_average(*each) for each in zip(PARAMETERS, gradient.reshape(-1, *form), strict=True)])

@@ -15,18 +15,11 @@ import numpy as np
 from astropy.table import Table
 from scipy.stats import rankdata
 
-from hearjax.finished_run import FinishedRun
-from hearjax.interpret.attribution import (
-  AttributionSettings,
-  LogitFunction,
-  attribute,
-  contribution,
-  logits,
-  smooth,
-)
-from hearjax.interpret.probes import visible_patches
-from hearjax.model import EmergenceNetwork
-from hearjax.training import Params
+from hearjax.interpret.attribution import AttributionSettings, LogitFunction, attribute, contribution, logits, smooth
+from hearjax.interpret.maps import visible_patches
+from hearjax.models.network import EmergenceNetwork
+from hearjax.training.run import Run
+from hearjax.training.step import Params
 
 SHARES = np.linspace(0, 1, 21)  # Of the unsigned flux that is deleted or inserted.
 RESEMBLANCE = 0.5  # Of a random network, relative to that of other trained ones, which a method may not reach.
@@ -159,7 +152,7 @@ def area_beyond(curve: np.ndarray, reference: np.ndarray, check: str) -> np.ndar
 
 
 def check_run(
-  run: FinishedRun,
+  run: Run,
   methods: Sequence[str],
   settings: AttributionSettings,
   key: jax.Array,
@@ -191,7 +184,7 @@ def check_run(
   for number, member in enumerate(members):
     member_key = jax.random.fold_in(key, number)
     rng = np.random.default_rng(np.asarray(jax.random.bits(member_key, (2,))))
-    rows = _balanced_rows(np.asarray(run.survey.label), member.rows.test, -(-n_maps // len(members)), rng)
+    rows = _balanced_rows(run.survey.label, member.rows.test, -(-n_maps // len(members)), rng)
     field = visible_patches(run, rows)
     others = {f'other {other.name}': other.params for other in members if other is not member}
     others |= cascade(member.params, init(member_key, field[:1]))

@@ -26,12 +26,11 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from hearjax import transforms
-from hearjax.constants import POLE_DISTANCE_PER_WAVELENGTH
-from hearjax.finished_run import FinishedRun
-from hearjax.interpret.out_of_fold import auc, changed_logits, tested_in_fold, weighted_mean
-from hearjax.interpret.peaks import highest
-from hearjax.resampling import confidence_interval, draw_counts, draw_rows
+from hearjax.interpret.maps import changed_logits, tested_in_fold
+from hearjax.interpret.statistics import POLE_DISTANCE_PER_WAVELENGTH, auc, highest, weighted_mean
+from hearjax.maps import transforms
+from hearjax.training.run import Run
+from hearjax.verification.resampling import confidence_interval, draw_counts, draw_rows
 
 SHORTEST_PX = 3.0  # Default of the shortest wavelength [px]; the grid holds nothing below 2 px.
 BANDS_PER_OCTAVE = 3
@@ -42,7 +41,7 @@ FLAT_AUC = 0.2
 
 
 def spectral_table(
-  run: FinishedRun,
+  run: Run,
   wavelengths_mm: Sequence[float] | None = None,
   octaves: float = 1.0,
   resamples: int = 500,
@@ -76,7 +75,7 @@ def spectral_table(
     ValueError: The maps are too small for the bands, the wavelengths are no range, a setting is out of its range, there
       is one class only, or a logit is not finite.
   """
-  label, pair = np.asarray(run.survey.label), np.asarray(run.survey.pair)
+  label, pair = run.survey.label, run.survey.pair
   scale = run.survey.pixel_scale_mm
   visible = run.visible_px
   wavelengths = default_wavelengths(visible, scale) if wavelengths_mm is None else np.asarray(wavelengths_mm, float)

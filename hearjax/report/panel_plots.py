@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from hearjax.constants import POLE_DISTANCE_PER_WAVELENGTH
+from hearjax.interpret.statistics import POLE_DISTANCE_PER_WAVELENGTH
 from hearjax.report import style
 
 TICKS_MM = (1, 2, 5, 10, 20, 50, 100, 200, 500)

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
-from hearjax.predictions import average_seeds
 from hearjax.report import style
-from hearjax.verification import reliability
+from hearjax.verification.predictions import average_seeds
+from hearjax.verification.skill import reliability
 
 LABELS = {
   'cnn': 'CNN',

@@ -17,8 +17,8 @@ from matplotlib.patches import Patch
 from scipy.spatial import cKDTree
 from sunpy.map import GenericMap
 
-from hearjax.survey.archive import SOLAR_RADIUS_MM
-from hearjax.survey.hmi import carrington_pixels, carrington_positions, postel_wcs
+from hearjax.observe.postel import carrington_pixels, carrington_positions, postel_wcs
+from hearjax.solar import SOLAR_RADIUS_MM, direction
 
 FIELD_LIMIT_GAUSS = 300.0  # Saturation of the grey scale; network elements stay visible.
 EDGE_SAMPLES = 24  # Points per side of an outline: the sides are curved on the disk.
@@ -96,9 +96,9 @@ def _draw_mosaic(
   size_y, size_x = magnetogram.data.shape
   pitch = max(size_x, size_y) / CELL_SAMPLES
   x, y = (-0.5 + pitch * (np.arange(np.ceil(n / pitch)) + 0.5) for n in (size_x, size_y))
-  points = _directions(*carrington_positions(magnetogram, *np.meshgrid(x, y)))
+  points = direction(*carrington_positions(magnetogram, *np.meshgrid(x, y)))
   on_disk = np.isfinite(points).all(axis=-1)
-  centres = cKDTree(_directions(np.asarray(table['longitude']), np.asarray(table['latitude'])))
+  centres = cKDTree(direction(np.asarray(table['longitude']), np.asarray(table['latitude'])))
   # Half the diagonal of a stone, and what rounding the step to whole pixels may add.
   _, nearest = centres.query(points[on_disk], distance_upper_bound=0.75 * step_mm / SOLAR_RADIUS_MM)
   colour, hatched = np.full(on_disk.shape, np.nan), np.zeros(on_disk.shape)
@@ -111,12 +111,6 @@ def _draw_mosaic(
   if outside.any():
     with matplotlib.rc_context({'hatch.linewidth': 0.4}):
       axes.contourf(x, y, hatched, levels=[0.5, 1.5], colors='none', hatches=[HATCH])
-
-
-def _directions(longitude: np.ndarray, latitude: np.ndarray) -> np.ndarray:
-  """Returns `[..., 3]` unit vectors of positions [deg]."""
-  lon, lat = np.deg2rad(longitude), np.deg2rad(latitude)
-  return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
 
 
 def _outlines(magnetogram: GenericMap, table: Table, domain: Mapping[str, Any]) -> np.ndarray:

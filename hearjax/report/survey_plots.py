@@ -75,7 +75,7 @@ def plot_comparison(
     ValueError: A real patch has no square of 32 px without missing pixels.
     OSError: The file cannot be written.
   """
-  controls = survey.field[(np.asarray(survey.label) == 0) & (survey.interval == np.max(survey.interval))]
+  controls = survey.field[(survey.label == 0) & (survey.interval == np.max(survey.interval))]
   real = dict(list(real.items())[:PATCHES_PER_ROW])
   real_tiles = [quiet_tiles(complete_tiles(name, field)) for name, field in real.items()]
   simulated = np.concatenate([complete_tiles(survey.source, field) for field in controls])

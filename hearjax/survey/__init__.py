@@ -1,1 +1,1 @@
-"""Where magnetograms come from: the survey archive and what fills it."""
+"""A survey: magnetograms and what is known of each, on disk and in memory, and its folds."""

@@ -5,51 +5,25 @@ reaches a network or a discriminant analysis passes through `read_survey`, which
 behind it can trust what it gets.
 """
 
-import contextlib
 import os
 import pathlib
 import shutil
 import tempfile
-import warnings
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
-from astropy.utils.exceptions import AstropyUserWarning
 
 import hearjax
 from hearjax.files import write_table, write_whole
+from hearjax.solar import postel_header
+from hearjax.survey.headers import _refusal, is_gauss, told_as_damage
 from hearjax.survey.index import build_survey, check_pairs, check_rows, region_file, survey_table
 from hearjax.survey.survey import Survey
 
 FORMAT_VERSION = 1
 INDEX_NAME = 'survey.ecsv'
-SOLAR_RADIUS_MM = 695.7  # IAU 2015 Resolution B3, nominal solar radius.
-GAUSS_UNITS = ('gauss', 'g', 'mx/cm^2', 'mx/cm2', 'mx/cm**2', 'mx cm-2', 'mx cm^-2', 'mx cm**-2', 'mx / cm2')
-
-
-# --- Writing ----------------------------------------------------------------------------------------------------
-
-
-def postel_header(longitude: float, latitude: float, shape: tuple[int, int], pixel_scale_mm: float) -> fits.Header:
-  """Returns the Postel (ARC) WCS of a map: centred on a place on the Sun, north up, west to the right.
-
-  Args:
-    longitude, latitude: Heliographic (Carrington) position of the centre [deg].
-    shape: Size of the map along y and x [px].
-    pixel_scale_mm: Side of a pixel on a Sun of nominal radius [Mm].
-  """
-  degrees_per_pixel = float(np.rad2deg(pixel_scale_mm / SOLAR_RADIUS_MM))
-  header = fits.Header()
-  header['CTYPE1'], header['CTYPE2'] = 'CRLN-ARC', 'CRLT-ARC'
-  header['CUNIT1'], header['CUNIT2'] = 'deg', 'deg'
-  header['CDELT1'], header['CDELT2'] = degrees_per_pixel, degrees_per_pixel
-  header['CRPIX1'], header['CRPIX2'] = (shape[1] + 1) / 2, (shape[0] + 1) / 2
-  header['CRVAL1'], header['CRVAL2'] = float(longitude), float(latitude)
-  header['RSUN_REF'] = (SOLAR_RADIUS_MM * 1e6, '[m]')
-  return header
 
 
 def region_header(survey: Survey) -> fits.Header:
@@ -85,13 +59,16 @@ def write_region(root: str | os.PathLike, survey: Survey, stamp: str = '') -> No
   write_whole(path, lambda temporary: hdus.writeto(temporary, checksum=True))
 
 
-def write_survey(root: str | os.PathLike, survey: Survey, meta: dict[str, Any] | None = None) -> None:
+def write_survey(
+  root: str | os.PathLike, survey: Survey, meta: dict[str, Any] | None = None, overwrite: bool = False
+) -> None:
   """Writes a survey archive: the region files first, the index last.
 
   Args:
     root: Folder of the archive; made if it is not there.
     survey: What to write, any order.
     meta: Further keys of the index (seed, query, world, …).
+    overwrite: Replace the archive that is there.
 
   Raises:
     ValueError: The survey is empty, or a region_id cannot name a file.
@@ -99,15 +76,25 @@ def write_survey(root: str | os.PathLike, survey: Survey, meta: dict[str, Any] |
   """
   if not len(survey):
     raise ValueError('The survey is empty: there is nothing to write.')
-  check_unused(root)
   for name in survey.region_ids:
     region_file(name)
-  survey = survey.select(np.lexsort((np.asarray(survey.interval), survey.region_names())))
-  region = np.asarray(survey.region)
+  if overwrite:
+    _remove_archive(pathlib.Path(root))
+  check_unused(root)
+  survey = survey.select(np.lexsort((survey.interval, survey.region_names())))
+  region = survey.region
   starts = np.flatnonzero(np.diff(region, prepend=-1))
   for start, stop in zip(starts, [*starts[1:], len(survey)], strict=True):
     write_region(root, survey.select(slice(start, stop)))
   write_index(root, survey, meta)
+
+
+def _remove_archive(root: pathlib.Path) -> None:
+  if (root / INDEX_NAME).exists():
+    files = set(read_index(root)['file'])
+    (root / INDEX_NAME).unlink()  # First: a region file alone is no archive.
+    for name in files:
+      _inside(root, name).unlink(missing_ok=True)
 
 
 def check_unused(root: str | os.PathLike) -> None:
@@ -232,43 +219,6 @@ def read_region_maps(path: pathlib.Path) -> tuple[np.ndarray, fits.Header]:
   if not is_gauss(header):
     raise ValueError(f'{path} has BUNIT {header.get("BUNIT")!r}; the field must be in Gauss.')
   return maps.astype(np.float32), header
-
-
-@contextlib.contextmanager
-def told_as_damage(path: pathlib.Path) -> Iterator[None]:
-  """Turns what astropy raises or warns of where a file is damaged, which is of many types, into a ValueError.
-
-  What the system raises (not there, not allowed, disk full) keeps its type and names the file.
-  """
-  try:
-    with warnings.catch_warnings():
-      warnings.simplefilter('error', AstropyUserWarning)  # Truncation and wrong checksums are only warned of.
-      yield
-  except Exception as error:
-    if isinstance(error, OSError) and error.errno:
-      raise _refusal(path, error) from error
-    raise ValueError(f'{path} is truncated or damaged: {error}') from error
-
-
-def _refusal(path: pathlib.Path, error: OSError) -> OSError:
-  return type(error)(f'Cannot read {path}: {error.strerror}.')
-
-
-def is_gauss(header: fits.Header) -> bool:
-  """Returns whether BUNIT is one of the spellings of gauss (1 G = 1 Mx/cm^2)."""
-  return str(header.get('BUNIT', '')).strip().lower() in GAUSS_UNITS
-
-
-def quality_bits(path: pathlib.Path, header: Mapping[str, Any]) -> int:
-  """Returns QUALITY, 0 where the header of the file has none; JSOC writes a number or hexadecimal text.
-
-  Raises:
-    ValueError: It is no whole number.
-  """
-  try:
-    return int(str(header.get('quality', 0)), 0)
-  except ValueError as error:
-    raise ValueError(f'{path} has QUALITY {header["quality"]!r}; a whole number is needed.') from error
 
 
 def _check_missing(survey: Survey, max_missing: float) -> None:

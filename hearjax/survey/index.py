@@ -59,7 +59,7 @@ def survey_table(survey: Survey) -> Table:
   for name, (unit, dtype) in NUMBERS.items():
     table[name] = np.asarray(getattr(survey, name), dtype)
     table[name].unit = unit
-  region = np.asarray(survey.region)
+  region = survey.region
   table['plane'] = np.array([np.sum(region[:row] == region[row]) for row in range(len(region))], np.int32)
   return table[list(COLUMNS)]
 

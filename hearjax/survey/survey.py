@@ -1,19 +1,16 @@
-"""A survey in memory: magnetograms and what is known about each, as one pytree."""
+"""A survey in memory: magnetograms and what is known about each, as NumPy arrays that share their first axis."""
 
+import dataclasses
 import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import jax
 import numpy as np
-from flax import struct
 
 
-@struct.dataclass
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class Survey:
-  """Magnetograms with what is known about each; a pytree whose leaves share their first axis.
-
-  `jax.tree.map(lambda leaf: leaf[index], survey)` is a selection, which is all that `select` does.
+  """Magnetograms with what is known about each.
 
   Attributes:
     field: `[n, y, x]` line-of-sight field [G], NaN where missing.
@@ -27,54 +24,67 @@ class Survey:
     cmd: `[n]` central-meridian distance, positive west [deg].
     mu: `[n]` cosine of the heliocentric angle.
     missing: `[n]` fraction of non-finite pixels.
-    mjd: `[n]` middle of the interval, modified Julian date (UTC); float64 on the host, and no better than
-      six minutes once JAX has made it float32.
+    mjd: `[n]` middle of the interval, modified Julian date (UTC), float64.
     region, pair: `[n]` index into `region_ids`, `pair_ids`.
     region_ids, pair_ids: Names of the regions and pairs.
     pixel_scale_mm: Side of a pixel [Mm].
     source: Where the magnetograms come from (`simulated`, `hear`, `jsoc`, …).
+    folder: Folder of the archive that it was read from; empty for one made in memory.
   """
 
-  field: jax.Array
-  label: jax.Array
-  interval: jax.Array
-  noaa: jax.Array
-  n_frames: jax.Array
-  quality: jax.Array
-  hours: jax.Array
-  hours_start: jax.Array
-  hours_end: jax.Array
-  latitude: jax.Array
-  longitude: jax.Array
-  cmd: jax.Array
-  mu: jax.Array
-  missing: jax.Array
-  mjd: jax.Array
-  region: jax.Array
-  pair: jax.Array
-  region_ids: tuple[str, ...] = struct.field(pytree_node=False)
-  pair_ids: tuple[str, ...] = struct.field(pytree_node=False)
-  pixel_scale_mm: float = struct.field(pytree_node=False)
-  source: str = struct.field(pytree_node=False)
+  field: np.ndarray
+  label: np.ndarray
+  interval: np.ndarray
+  noaa: np.ndarray
+  n_frames: np.ndarray
+  quality: np.ndarray
+  hours: np.ndarray
+  hours_start: np.ndarray
+  hours_end: np.ndarray
+  latitude: np.ndarray
+  longitude: np.ndarray
+  cmd: np.ndarray
+  mu: np.ndarray
+  missing: np.ndarray
+  mjd: np.ndarray
+  region: np.ndarray
+  pair: np.ndarray
+  region_ids: tuple[str, ...]
+  pair_ids: tuple[str, ...]
+  pixel_scale_mm: float
+  source: str
+  folder: str = ''
 
   def __len__(self) -> int:
     return len(self.label)
 
+  def __repr__(self) -> str:
+    y, x = self.field.shape[1:]
+    intervals = ', '.join(f'TI{number:+03d}' for number in np.unique(self.interval))
+    return (
+      f'<Survey: {len(self)} magnetograms of {len(np.unique(self.pair))} pairs ({intervals}), {y} x {x} px of '
+      f'{self.pixel_scale_mm:g} Mm, source {self.source}>'
+    )
+
   def select(self, index: Any) -> 'Survey':
     """Returns the magnetograms at `index` (integers, booleans or a slice)."""
-    return jax.tree.map(lambda leaf: leaf[index], self)
+    return self.replace(**{name: getattr(self, name)[index] for name in COLUMNS})
 
-  def to_device(self, device: Any = None) -> 'Survey':
-    """Returns the survey with its leaves on `device` (a JAX device or sharding; the default one for None)."""
-    return jax.device_put(self, device)
+  def replace(self, **changes: Any) -> 'Survey':
+    """Returns the survey with other values of some attributes."""
+    return dataclasses.replace(self, **changes)
 
   def region_names(self) -> np.ndarray:
     """Returns `[n]` region_id of every magnetogram."""
-    return np.asarray(self.region_ids, dtype=str)[np.asarray(self.region)]
+    return np.asarray(self.region_ids, dtype=str)[self.region]
 
   def pair_names(self) -> np.ndarray:
     """Returns `[n]` pair_id of every magnetogram."""
-    return np.asarray(self.pair_ids, dtype=str)[np.asarray(self.pair)]
+    return np.asarray(self.pair_ids, dtype=str)[self.pair]
+
+
+# What there is of each magnetogram.
+COLUMNS = tuple(field.name for field in dataclasses.fields(Survey) if field.type is np.ndarray)
 
 
 def index_names(names: Iterable[str]) -> tuple[tuple[str, ...], np.ndarray]:
@@ -100,25 +110,24 @@ def concatenate(surveys: Sequence[Survey]) -> Survey:
     )
   region_ids, region = index_names(name for survey in surveys for name in survey.region_names())
   pair_ids, pair = index_names(name for survey in surveys for name in survey.pair_names())
-  sources = sorted({survey.source for survey in surveys})
-  first = surveys[0].replace(region_ids=region_ids, pair_ids=pair_ids, source='+'.join(sources))
-  others = [survey.replace(region_ids=region_ids, pair_ids=pair_ids, source=first.source) for survey in surveys[1:]]
-  joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), first, *others)
-  return joined.replace(region=region, pair=pair)
+  joined = {name: np.concatenate([getattr(survey, name) for survey in surveys]) for name in COLUMNS}
+  joined |= {'region': region, 'pair': pair, 'region_ids': region_ids, 'pair_ids': pair_ids}
+  return surveys[0].replace(**joined, source='+'.join(sorted({survey.source for survey in surveys})), folder='')
 
 
 def checksum(survey: Survey) -> str:
   """Returns a SHA-256 of the content: the same for the same magnetograms, however they are stored or sorted.
 
-  Numbers count with the 32 bits that a device holds, so that a survey on a device has the checksum of the one on the
-  host; every NaN counts as the same.
+  Numbers count with the 32 bits that a device holds; every NaN counts as the same.
   """
   names = survey.region_names()
-  order = np.lexsort((np.asarray(survey.interval), names))
+  order = np.lexsort((survey.interval, names))
   digest = hashlib.sha256(repr(round(survey.pixel_scale_mm, 6)).encode())
   digest.update(repr(list(zip(names[order].tolist(), survey.pair_names()[order].tolist(), strict=True))).encode())
-  for leaf in jax.tree.leaves(survey.replace(region=None, pair=None)):
-    array = np.asarray(leaf)
+  for column in COLUMNS:
+    if column in ('region', 'pair'):  # Their names count.
+      continue
+    array = getattr(survey, column)
     digest.update(repr(array.shape).encode())
     for row in order:
       digest.update(_canonical(array[row]).tobytes())

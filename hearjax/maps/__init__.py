@@ -1,0 +1,1 @@
+"""Pure functions of a map: changes, features, synthetic fields."""

@@ -1,0 +1,1 @@
+"""What tells PE from NE: the network, and discriminant analysis."""

@@ -1,0 +1,1 @@
+"""Real observations on their way to a survey: FITS magnetograms, Postel patches, HEAR cubes."""

@@ -1,0 +1,177 @@
+"""The region table of a HEAR import: which regions there are, when they emerged, and where their cubes lie.
+
+How the data centre lays out and names its files is not published: the columns of the table and the pattern of the
+file names are our choice.
+"""
+
+import dataclasses
+import os
+import pathlib
+import string
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+from astropy.table import Table
+from astropy.time import Time
+
+from hearjax.observe.cubes import parse_time
+from hearjax.survey.index import KIND_OF_LABEL, check_pairs, region_file
+
+DEFAULT_PATTERN = '{region_id}/{region_id}_TI{interval:+03d}.fits'
+REGION_COLUMNS = ('region_id', 'pair_id', 'kind', 'latitude', 'longitude', 'emergence_time', 'noaa')
+
+
+@dataclasses.dataclass(frozen=True)
+class Region:
+  """One row of the region table.
+
+  Attributes:
+    region_id, pair_id: Names.
+    kind: EAR or CR.
+    latitude, longitude: Heliographic (Carrington) position of the centre [deg].
+    emergence: Emergence time; of a control region the reference time that stands for it.
+    noaa: NOAA number, 0 for none.
+    cmd: Central-meridian distance at the emergence time, positive west [deg], None if the table has none.
+    b0: Heliographic latitude of the observer at the emergence time [deg], None if the table has none.
+    fields: All entries of the row, for the pattern of the file names.
+  """
+
+  region_id: str
+  pair_id: str
+  kind: str
+  latitude: float
+  longitude: float
+  emergence: Time
+  noaa: int
+  cmd: float | None
+  b0: float | None
+  fields: dict[str, Any]
+
+
+def read_regions(path: str | os.PathLike) -> list[Region]:
+  """Reads a region table (ECSV, else CSV), sorted by pair; angles without a unit are in degrees.
+
+  Columns: region_id, pair_id, kind (EAR or CR), latitude, longitude (Carrington), emergence_time (ISO, UTC), noaa
+  (0 for none); optional cmd and b0 at the emergence time, and label (1 or 0). Others serve the pattern only.
+
+  Raises:
+    FileNotFoundError: It is not there.
+    ValueError: It cannot be read, or an entry or a pair is not as it should be.
+  """
+  path = pathlib.Path(path)
+  if not path.is_file():
+    raise FileNotFoundError(f'There is no region table {path}.')
+  try:
+    # An id such as 0011 is a name and must not become a number.
+    names = {'region_id': str, 'pair_id': str}
+    table = (
+      Table.read(path, format='ascii.ecsv')
+      if path.suffix.lower() == '.ecsv'
+      else Table.read(path, format='ascii.csv', converters=names)
+    )
+  except Exception as error:  # The readers raise many types; all mean the same to the user.
+    raise ValueError(f'{path} cannot be read as a table ({error}).') from error
+  absent = [name for name in REGION_COLUMNS if name not in table.colnames]
+  if absent:
+    raise ValueError(f'{path} lacks the columns {", ".join(absent)}; it needs {", ".join(REGION_COLUMNS)}.')
+  if not len(table):
+    raise ValueError(f'{path} has no rows.')
+  regions = [_read_row(path, table, number) for number in range(len(table))]
+  ids = [region.region_id for region in regions]
+  twice = next((name for name in ids if ids.count(name) > 1), None)
+  if twice:
+    raise ValueError(f'{path} has the region {twice} twice.')
+  names = ('region_id', 'pair_id', 'kind')
+  check_pairs(str(path), Table({name: [getattr(region, name) for region in regions] for name in names}))
+  return sorted(regions, key=lambda region: (region.pair_id, region.kind))
+
+
+def _read_row(path: pathlib.Path, table: Table, number: int) -> Region:
+  row = table[number]
+  where = f'{path}, row {number + 1}'
+
+  def angle(name: str, low: float, high: float, optional: bool = False) -> float | None:
+    if optional and (name not in table.colnames or np.ma.is_masked(row[name])):
+      return None
+    try:
+      value = float(u.Quantity(row[name], table[name].unit or u.deg).to_value(u.deg))
+    except (TypeError, ValueError) as error:
+      raise ValueError(f'{where}: {name} is {row[name]!s}, which is no angle in degrees.') from error
+    if not low <= value <= high:
+      raise ValueError(f'{where}: {name} is {value:g} deg; it must lie between {low:g} and {high:g}.')
+    return value
+
+  kind = str(row['kind'])
+  if kind not in KIND_OF_LABEL.values():
+    raise ValueError(f'{where}: kind is {kind!r}; it must be EAR or CR.')
+  if 'label' in table.colnames and str(row['label']) != str(int(kind == 'EAR')):
+    raise ValueError(f'{where}: label {row["label"]} contradicts kind {kind}; EAR goes with 1, CR with 0.')
+  try:
+    noaa = int(row['noaa'])
+    emergence = row['emergence_time']
+    emergence = emergence.utc if isinstance(emergence, Time) else parse_time(str(emergence))
+    region_file(str(row['region_id']))
+  except (TypeError, ValueError) as error:
+    raise ValueError(f'{where}: {error}') from error
+  return Region(
+    region_id=str(row['region_id']),
+    pair_id=str(row['pair_id']),
+    kind=kind,
+    latitude=angle('latitude', -90, 90),
+    longitude=angle('longitude', -360, 720) % 360,
+    emergence=emergence,
+    noaa=noaa,
+    cmd=angle('cmd', -180, 180, optional=True),
+    b0=angle('b0', -7.3, 7.3, optional=True),
+    fields=dict(zip(table.colnames, row, strict=True)),
+  )
+
+
+def cube_paths(
+  folder: str | os.PathLike, pattern: str, regions: Sequence[Region], intervals: Sequence[int], allow_missing: bool
+) -> dict[str, dict[int, pathlib.Path]]:
+  """Returns region_id -> interval -> cube, of those that are there.
+
+  Args:
+    folder: Folder of the cubes.
+    pattern: Path below it, a format string with the columns of the region table and `interval`.
+    regions: Regions to look for.
+    intervals: Intervals to look for.
+    allow_missing: Whether cubes may be missing.
+
+  Raises:
+    FileNotFoundError: The folder or cubes are not there.
+    ValueError: The pattern names something else, or the same file twice.
+  """
+  folder = pathlib.Path(folder)
+  if not folder.is_dir():
+    raise FileNotFoundError(f'There is no folder {folder} with cubes.')
+  paths: dict[str, dict[int, pathlib.Path]] = {}
+  for region in regions:
+    fields = {**region.fields, 'interval': None}
+    paths[region.region_id] = {i: folder / _fill(pattern, {**fields, 'interval': i}) for i in intervals}
+  every = [path for of_region in paths.values() for path in of_region.values()]
+  if len(set(every)) < len(every):
+    twice = next(path for path in every if every.count(path) > 1)
+    raise ValueError(f'The pattern {pattern!r} gives {twice} more than once; it must hold the region and the interval.')
+  there = {path for path in every if path.is_file()}
+  absent = [path for path in every if path not in there]
+  if absent and not (allow_missing and there):
+    raise FileNotFoundError(
+      f'{len(absent)} of {len(every)} cubes are not there, the first is {absent[0]}; mend the pattern, or allow '
+      'missing cubes to leave these intervals out.'
+    )
+  return {name: {i: path for i, path in of_region.items() if path in there} for name, of_region in paths.items()}
+
+
+def _fill(pattern: str, fields: dict[str, Any]) -> str:
+  try:
+    names = [name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None]
+    unknown = [name for name in names if name not in fields]
+    if unknown:
+      raise ValueError(f'it has no field {unknown[0]!r}; there are {", ".join(fields)}')
+    return pattern.format(**fields)
+  except (ValueError, TypeError) as error:
+    raise ValueError(f'The pattern {pattern!r} cannot be filled: {error}.') from error

@@ -1,0 +1,1 @@
+"""The simulated survey; no evidence about the Sun."""

@@ -1,0 +1,1 @@
+"""What forecasts are worth, from predictions tables alone; without JAX."""

@@ -1,0 +1,254 @@
+"""Skill of forecasts, computed from predictions tables and nothing else.
+
+Contingency counts are summed first and a score is computed from the sums, so that no score is an average of ratios
+over batches or folds (the two columns that say `fold`, and the mean over the intervals, apart). The unit of
+resampling is the pair: its two regions, and all their intervals, are drawn together. Where a model has several seeds,
+the ensemble is scored: the mean logit over the seeds.
+
+The bounds say what other pairs would have given the same fitted models; that the models would have been fitted to
+other pairs, too, is not in them. On 100 pairs without any signal, the 95 % intervals of the discriminant analyses held
+0 in 86 % of 85 draws for that reason.
+"""
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from astropy import units as u
+from astropy.table import Table
+from sklearn.metrics import brier_score_loss, roc_auc_score
+
+from hearjax.verification.predictions import average_seeds
+from hearjax.verification.resampling import confidence_interval, draw_counts
+from hearjax.verification.scores import contingency, hss, pod, pofd, tss
+
+RULES = ('0.5', 'train')  # Which threshold a forecast is compared with: one half, or the one chosen in training.
+
+
+def common_rows(tables: Sequence[Table]) -> list[Table]:
+  """Brings predictions tables to the magnetograms that all of them forecast.
+
+  Warns where a table loses rows by that.
+
+  Raises:
+    ValueError: There is no table, two have one model name, they belong to different surveys, disagree about a label,
+      or share no magnetogram.
+  """
+  names = [table.meta['model'] for table in tables]
+  if not tables:
+    raise ValueError('There is no predictions table to score.')
+  if len(set(names)) < len(names):
+    raise ValueError(f'Two predictions tables carry the same model name, among {", ".join(names)}; rename one.')
+  if len({table.meta['survey_checksum'] for table in tables}) > 1:
+    raise ValueError(
+      f'The predictions of {", ".join(names)} were made for different surveys (their checksums differ); '
+      'score tables of one survey together.'
+    )
+  keys = [list(zip(table['region_id'], table['interval'], strict=True)) for table in tables]
+  shared = set(keys[0]).intersection(*keys[1:])
+  if not shared:
+    raise ValueError(f'The predictions of {", ".join(names)} have no magnetogram in common: nothing can be compared.')
+  first: dict[tuple[str, int], tuple[str, int]] = {}
+  result = []
+  for name, table, key in zip(names, tables, keys, strict=True):
+    for magnetogram, pair, label in zip(key, table['pair_id'], table['label'], strict=True):
+      if first.setdefault(magnetogram, (pair, label)) != (pair, label):
+        raise ValueError(
+          f'{name} has region {magnetogram[0]} with pair {pair} and label {label}, '
+          f'{names[0]} or another table with {first[magnetogram]}; they must agree.'
+        )
+    if len(set(key)) > len(shared):
+      warnings.warn(
+        f'{name} has {len(set(key))} magnetograms, of which {len(shared)} are in all tables; only these are scored.',
+        stacklevel=2,
+      )
+    result.append(table[[magnetogram in shared for magnetogram in key]])
+  return result
+
+
+def skill_table(tables: Sequence[Table], resamples: int, seed: int) -> Table:
+  """Scores each model at each interval, with both thresholds.
+
+  Args:
+    tables: Predictions tables, as `read_predictions` returns them.
+    resamples: Bootstrap samples of the pairs.
+    seed: Seed of the bootstrap; models of the same pairs see the same samples.
+
+  Returns:
+    One row for each model, threshold rule and interval. `tss_low` and `tss_high` bound the 95 % percentile interval;
+    `tss_fold_mean` and `tss_fold_std` are over the folds; `auc` and `brier` pool the folds; `bss` is the skill of
+    `brier` over the constant forecast of the scored magnetograms' own share of events.
+
+  Raises:
+    ValueError: `resamples` is not positive, or a model has both classes at no interval.
+  """
+  rows = []
+  for table in tables:
+    averaged = average_seeds(table)
+    _warn_of_one_class(table.meta['model'], averaged)
+    for rule in RULES:
+      low, high = confidence_interval(_bootstrap(averaged, rule, resamples, seed)[1])
+      for index, interval in enumerate(np.unique(averaged['interval'])):
+        part = averaged[averaged['interval'] == interval]
+        counts = contingency(part['label'], _forecast(part, rule)).sum(axis=0)
+        rows.append(
+          {
+            'model': table.meta['model'],
+            **_describe_interval(part),
+            'tss': tss(counts),
+            'tss_low': low[index],
+            'tss_high': high[index],
+            **_fold_scores(part, rule),
+            'pod': pod(counts),
+            'pofd': pofd(counts),
+            'hss': hss(counts),
+            **_probability_scores(part),
+            'threshold_rule': rule,
+          }
+        )
+  return _with_hours(rows)
+
+
+def skill_mean_table(tables: Sequence[Table], resamples: int, seed: int) -> Table:
+  """Averages the TSS of each model over the intervals before emergence (hours < 0), with both thresholds.
+
+  Arguments as for `skill_table`. A pair is drawn with all its intervals, so that the bounds allow for how the
+  intervals of one region go together. An interval without both classes does not count.
+  """
+  rows = []
+  for table in tables:
+    averaged = average_seeds(table)
+    for rule in RULES:
+      value, samples, described = _mean_before_emergence(averaged, *_bootstrap(averaged, rule, resamples, seed))
+      low, high = confidence_interval(samples)
+      bounds = {'tss': value, 'tss_low': low, 'tss_high': high}
+      rows.append({'model': table.meta['model'], **described, **bounds, 'threshold_rule': rule})
+  return Table(rows)
+
+
+def difference_tables(tables: Sequence[Table], reference: str, resamples: int, seed: int) -> tuple[Table, Table]:
+  """Compares the TSS of one model with that of each other, on the same resampled pairs.
+
+  Args:
+    tables: Predictions tables of the same magnetograms (see `common_rows`).
+    reference: Name of the model that the others are subtracted from.
+    resamples, seed: As for `skill_table`.
+
+  Returns:
+    The differences reference - baseline for each interval, and those of the means over the intervals before
+    emergence, with their 95 % intervals.
+
+  Raises:
+    ValueError: No table is that of the reference.
+  """
+  averaged = {table.meta['model']: average_seeds(table) for table in tables}
+  if reference not in averaged:
+    raise ValueError(f'No predictions table is of the model {reference}; there are {", ".join(averaged)}.')
+  rows, mean_rows = [], []
+  for baseline in averaged:
+    if baseline == reference:
+      continue
+    for rule in RULES:
+      minuend, subtrahend = (_bootstrap(averaged[name], rule, resamples, seed) for name in (reference, baseline))
+      value, samples = (a - b for a, b in zip(minuend, subtrahend, strict=True))
+      names = {'model': reference, 'baseline': baseline}
+      low, high = confidence_interval(samples)
+      for index, interval in enumerate(np.unique(averaged[baseline]['interval'])):
+        part = averaged[baseline][averaged[baseline]['interval'] == interval]
+        bounds = {'difference': value[index], 'low': low[index], 'high': high[index]}
+        rows.append({**names, **_describe_interval(part), **bounds, 'threshold_rule': rule})
+      value, samples, described = _mean_before_emergence(averaged[baseline], value, samples)
+      low, high = confidence_interval(samples)
+      bounds = {'difference': value, 'low': low, 'high': high}
+      mean_rows.append({**names, **described, **bounds, 'threshold_rule': rule})
+  return _with_hours(rows), Table(mean_rows)
+
+
+def reliability(label: np.ndarray, probability: np.ndarray, n_bins: int) -> dict[str, np.ndarray]:
+  """Groups forecasts by probability into bins of equal population.
+
+  Args:
+    label: `[n]` 1 for PE, 0 for NE.
+    probability: `[n]` forecast probability of PE.
+    n_bins: Number of bins.
+
+  Returns:
+    `[n_bins]` each: mean `probability`, observed `frequency` of PE, and `n` of the bin.
+  """
+  bins = np.array_split(np.argsort(np.asarray(probability), kind='stable'), n_bins)
+  bins = [rows for rows in bins if len(rows)]
+  return {
+    'probability': np.array([np.mean(np.asarray(probability)[rows]) for rows in bins]),
+    'frequency': np.array([np.mean(np.asarray(label)[rows]) for rows in bins]),
+    'n': np.array([len(rows) for rows in bins]),
+  }
+
+
+def _forecast(averaged: Table, rule: str) -> np.ndarray:
+  return np.asarray(averaged['probability'] >= (0.5 if rule == '0.5' else averaged['threshold']))
+
+
+def _bootstrap(averaged: Table, rule: str, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+  """Returns the TSS `[interval]`, and that of resampled pairs `[resample, interval]`."""
+  pairs, pair = np.unique(averaged['pair_id'], return_inverse=True)
+  intervals, interval = np.unique(averaged['interval'], return_inverse=True)
+  counts = np.zeros((len(pairs), len(intervals), 4))
+  np.add.at(counts, (pair, interval), contingency(averaged['label'], _forecast(averaged, rule)))
+  n_drawn = draw_counts(len(pairs), resamples, seed)
+  return tss(counts.sum(axis=0)), tss(np.tensordot(n_drawn, counts, axes=1))
+
+
+def _mean_before_emergence(
+  averaged: Table, value: np.ndarray, samples: np.ndarray
+) -> tuple[float, np.ndarray, dict[str, int]]:
+  """Averages `[interval]` and `[resample, interval]` over the intervals before emergence that have a value."""
+  intervals, interval = np.unique(averaged['interval'], return_inverse=True)
+  hours = np.bincount(interval, averaged['hours']) / np.bincount(interval)
+  chosen = np.isfinite(value) & (hours < 0)
+  if not chosen.any():
+    return np.nan, np.full(len(samples), np.nan), {'n_intervals': 0, 'n_pairs': 0}
+  n_pairs = len(np.unique(averaged['pair_id'][np.isin(averaged['interval'], intervals[chosen])]))
+  described = {'n_intervals': int(chosen.sum()), 'n_pairs': n_pairs}
+  return float(value[chosen].mean()), samples[:, chosen].mean(axis=1), described
+
+
+def _describe_interval(part: Table) -> dict[str, float]:
+  hours = round(float(np.mean(part['hours'])), 4)  # They come as float32.
+  return {'interval': int(part['interval'][0]), 'hours': hours, 'n_pairs': len(np.unique(part['pair_id']))}
+
+
+def _fold_scores(part: Table, rule: str) -> dict[str, float]:
+  folds, fold = np.unique(part['fold'], return_inverse=True)
+  counts = np.zeros((len(folds), 4))
+  np.add.at(counts, fold, contingency(part['label'], _forecast(part, rule)))
+  scores = tss(counts)
+  scores = scores[np.isfinite(scores)]
+  return {
+    'tss_fold_mean': np.mean(scores) if len(scores) else np.nan,
+    'tss_fold_std': np.std(scores, ddof=1) if len(scores) > 1 else np.nan,
+  }
+
+
+def _probability_scores(part: Table) -> dict[str, float]:
+  label, probability = np.asarray(part['label']), np.asarray(part['probability'])
+  brier = brier_score_loss(label, probability, pos_label=1)
+  share = np.mean(label)
+  if share in (0, 1):
+    return {'auc': np.nan, 'brier': brier, 'bss': np.nan}
+  return {'auc': roc_auc_score(label, probability), 'brier': brier, 'bss': 1 - brier / (share * (1 - share))}
+
+
+def _warn_of_one_class(model: str, averaged: Table) -> None:
+  intervals = np.unique(averaged['interval']).tolist()
+  single = [interval for interval in intervals if len(set(averaged['label'][averaged['interval'] == interval])) < 2]
+  if single == intervals:
+    raise ValueError(f'{model} has only one class at every interval: nothing can be scored.')
+  if single:
+    warnings.warn(f'{model} has only one class at the intervals {single}: their skill is not defined.', stacklevel=3)
+
+
+def _with_hours(rows: list[dict]) -> Table:
+  table = Table(rows)
+  if rows:
+    table['hours'].unit = u.hour
+  return table
