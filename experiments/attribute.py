@@ -57,7 +57,7 @@ def main(flags: cli.Flags) -> None:
   settings, constraints = flags.build(AttributionSettings), flags.build(FieldConstraints)
   out = pathlib.Path(flags.workdir) / 'attribution'
   cli.check_unused(flags, *(out / name for part in flags.parts for name in PRODUCTS[part]))
-  run = Run.load(flags.workdir, flags.survey).at_learnt_intervals()
+  run = cli.load_run(flags)
   key = jax.random.key(flags.seed)
   if {'maps', 'composites'} & set(flags.parts):
     attributed = attribution_maps.attribute_run(run, flags.method, settings, key, rows_of_pairs(flags, run))

@@ -5,6 +5,7 @@ process.
 """
 
 import dataclasses
+import functools
 import importlib
 import inspect
 import os
@@ -292,6 +293,19 @@ def check_unused(flags: Flags, *products: pathlib.Path) -> None:
   there = next((path for path in products if path.exists()), None)
   if there and not flags.overwrite:
     raise FileExistsError(f'{there} is there already; replace it with --overwrite, or name another place.')
+
+
+@functools.lru_cache(maxsize=1)
+def _read_run(workdir: str, survey: str | None, stamp: object) -> Any:
+  from hearjax.training.run import Run  # Only here: `--help` and `verify` do without.
+
+  return Run.load(workdir, survey).at_learnt_intervals()
+
+
+def load_run(flags: Flags) -> Any:
+  """Returns the run of --workdir at the intervals that it learnt from; read once where several scripts need it."""
+  product = pathlib.Path(flags.workdir) / 'predictions' / 'cnn.ecsv'
+  return _read_run(flags.workdir, flags.survey, product.stat().st_mtime_ns if product.exists() else None)
 
 
 def check_parts(parts: Sequence[str], known: Mapping[str, object]) -> None:

@@ -51,7 +51,7 @@ class Pruned:
   paths: dict[str, Path]
   correlated: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
   labels: list[str]
-  pairs: PairResponse
+  pairs: PairResponse | None
   unsigned_flux: np.ndarray
   common: np.ndarray
 
@@ -59,6 +59,8 @@ class Pruned:
 def define_flags(flags: cli.Flags) -> None:
   flags.common('workdir', 'survey', 'seed', 'overwrite')
   flags.integer('resamples', 500, 'Bootstrap samples of the pairs.', lower_bound=20)
+  flags.integer('members', 0, 'Networks to prune, the first ones; 0 for all.', lower_bound=0)
+  flags.switch('filter_pairing', False, 'Also find the pole distance that each filter rewards.')
   flags.settings(PairSettings, prefix='planted_', pole_mx='pole_mx')
   flags.require('workdir')
 
@@ -66,11 +68,11 @@ def define_flags(flags: cli.Flags) -> None:
 def main(flags: cli.Flags) -> None:
   directory = pathlib.Path(flags.workdir) / 'pruning'
   cli.check_unused(flags, directory / 'filters.ecsv')
-  planted = flags.build(PairSettings)
-  run = Run.load(flags.workdir, flags.survey).at_learnt_intervals()
-  members = list(run.members())
+  planted = flags.build(PairSettings) if flags.filter_pairing else None
+  run = cli.load_run(flags)
+  members = list(run.members())[: flags.members or None]
   bar = functools.partial(tqdm, unit='step', disable=None, leave=False)
-  chunk = even_chunk(min(len(member.rows.validation) for member in members))  # One size: everything compiles once.
+  chunk = even_chunk(max(len(member.rows.validation) for member in members))  # One size: everything compiles once.
   draws = {'resamples': flags.resamples, 'seed': flags.seed}
   pruned = [
     prune_member(run, member, planted, chunk, functools.partial(bar, desc=member.name), **draws) for member in members
@@ -83,19 +85,19 @@ def main(flags: cli.Flags) -> None:
     'path': vstack([pruning.path_table(run.ensemble.model.settings, each.member, each.paths) for each in pruned]),
     'filters': vstack(of_filters),  # Last: its presence marks the pruning as finished.
   }
-  draw(run, pruned, products, directory)
   for name, table in products.items():
     for column in set(UNITS) & set(table.colnames):
       table[column].unit = UNITS[column]
     table.meta = run.describe({**draws, 'planted_pairs': planted})
     write_table(directory / f'{name}.ecsv', table)
+  draw(run, pruned, products, directory)
   print_summary(run, products, directory)
 
 
 def prune_member(
   run: Run,
   member: Member,
-  planted: PairSettings,
+  planted: PairSettings | None,
   chunk: int,
   progress: pruning.Progress,
   resamples: int,
@@ -136,7 +138,8 @@ def prune_member(
     },
     correlated=correlated,
     labels=filters.label_filters(correlated, swept.strength.max(axis=1) == 0),
-    pairs=pole_pairs.respond_to_pairs(contributions, controls, model.pixel_scale_mm, visible, planted, seed),
+    pairs=planted
+    and pole_pairs.respond_to_pairs(contributions, controls, model.pixel_scale_mm, visible, planted, seed),
     unsigned_flux=quantities[filters.QUANTITIES.index(filters.FLUX)],
     common=contributions(run.survey.field[common]),
   )
@@ -144,16 +147,17 @@ def prune_member(
 
 def describe_filters(run: Run, pruned: Pruned, stability: np.ndarray) -> Table:
   """Returns the rows of `filters.ecsv` of one member."""
-  distance = pruned.pairs.preferred_mm()
   columns = {
     'minimal': pruned.paths['greedy'].minimal,
     'label': pruned.labels,
     **filters.correlation_columns(pruned.correlated),
-    'pole_distance_mm': distance,
-    'wavelength_mm': distance / POLE_DISTANCE_PER_WAVELENGTH,
-    'pairing': pruned.pairs.largest,
     'stability': stability,
   }
+  if pruned.pairs:
+    distance = pruned.pairs.preferred_mm()
+    columns['pole_distance_mm'] = distance
+    columns['wavelength_mm'] = distance / POLE_DISTANCE_PER_WAVELENGTH
+    columns['pairing'] = pruned.pairs.largest
   return filters.filter_table(
     run.ensemble.model.settings, pruned.member, pruned.test, pruned.swept, pruned.single, columns
   )
@@ -171,7 +175,7 @@ def summarise(pruned: Pruned, stability: np.ndarray) -> dict:
     'n_minimal': int(greedy.minimal.sum()),
     'n_minimal_random': int(pruned.paths['random'].minimal.sum()),
     'n_minimal_magnitude': int(pruned.paths['magnitude'].minimal.sum()),
-    'pole_distance_mm': pruned.pairs.median_mm(),
+    **({'pole_distance_mm': pruned.pairs.median_mm()} if pruned.pairs else {}),
     'stability': float(np.nanmedian(stability)) if np.isfinite(stability).any() else np.nan,
     'stability_minimal': _median(stability[greedy.minimal]),
   }

@@ -11,7 +11,6 @@ hearjax respond --workdir=work
 import pathlib
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from astropy.table import Table
 
@@ -19,7 +18,7 @@ from hearjax.files import write_table
 from hearjax.interpret import completeness, invariance, pole_pairs, response, spectral
 from hearjax.interpret.maps import visible_grid
 from hearjax.interpret.pole_pairs import PairSettings
-from hearjax.interpret.probes import CHUNK
+from hearjax.interpret.probes import CHUNK, example_fields
 from hearjax.maps import synthetic
 from hearjax.report import panel_plots, response_plots
 from hearjax.training.run import Run
@@ -62,7 +61,7 @@ def main(flags: cli.Flags) -> None:
   sweep, injection = flags.build(response.Sweep), flags.build(completeness.Injection)
   planted = flags.build(PairSettings)
   cli.check_unused(flags, *(directory / 'response' / f'{name}.ecsv' for part in flags.parts for name in PARTS[part]))
-  run = Run.load(flags.workdir, flags.survey).at_learnt_intervals()
+  run = cli.load_run(flags)
   if 'response' in flags.parts:
     do_response(flags, run, sweep)
   if 'completeness' in flags.parts:
@@ -186,12 +185,8 @@ def plot_examples(run: Run, sweep: response.Sweep) -> None:
       0.7 * synthetic.largest_scale_mm(family, grid, sweep.width_mm),
     )
     scales = np.geomspace(*limits, SHOWN_SCALES)
-    examples[family] = []
-    for scale in scales:
-      width = synthetic.default_width_mm(family, grid, scale) if sweep.width_mm is None else sweep.width_mm
-      shape = synthetic.create_shape(scale, width, sweep.tilt_deg or 0.0, sweep.imbalance)
-      field = synthetic.at_flux(synthetic.pattern(family, grid, shape), grid, jnp.float32(flux))
-      examples[family].append((scale, np.asarray(field)))
+    fields = example_fields(family, grid, scales, flux, sweep.width_mm, sweep.tilt_deg or 0.0, sweep.imbalance)
+    examples[family] = list(zip(scales, fields, strict=True))
   path = figure_path(run, 'synthetic_fields')
   response_plots.plot_fields(examples, grid.pixel_scale_mm, flux, path, run.survey.source)
 

@@ -66,7 +66,7 @@ def outside_domain(domain: Mapping[str, Any], row: Mapping[str, Any]) -> str:
 
 def measure(field: np.ndarray, pixel_scale_mm: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Returns `[n]` unsigned flux [Mx], peak |B| [G] and fraction of missing pixels of `[n, y, x]` field [G], float64."""
-  measured = map_chunks(lambda maps: _measure_chunk(maps, pixel_scale_mm), field, min(CHUNK, len(field)))
+  measured = map_chunks(lambda maps: _measure_chunk(maps, pixel_scale_mm), field, CHUNK)
   flux, peak, missing = (values.astype(np.float64) for values in measured)
   return flux, peak, missing
 

@@ -76,7 +76,8 @@ def sweep(
   """Drops every filter alone.
 
   Layers below the filter are not computed again, nor the sums of the layer above it, which are linear in what is
-  dropped (`EmergenceNetwork.without`); filters that the masks drop already cost nothing.
+  dropped (`EmergenceNetwork.without`); filters that are silent, or that the masks
+  drop already, cost nothing.
 
   Args:
     model: The network.
@@ -107,7 +108,7 @@ def _sweep(
 
     def drop(dropped, number=number, maps=maps, sums=sums):
       return jax.lax.cond(
-        masks[number][dropped] > 0,
+        jnp.any(maps[..., dropped] > 0),
         lambda: model.apply(params, number, dropped, maps, sums, size, masks, method='without'),
         lambda: logits,
       )
@@ -143,5 +144,6 @@ def _masked_logits(params: Params, field: jax.Array, masks: Masks, *, model: Eme
 
 
 def even_chunk(n: int, largest: int = CHUNK) -> int:
-  """Returns the size of as few equal parts of `n` maps as have at most `largest`, so that little is filled up."""
-  return -(-n // -(-n // largest))
+  """Returns the size of equal parts of `n` maps, at most `largest`, so many that all threads have work to the end."""
+  rounds = -(-n // (largest * THREADS))
+  return -(-n // (rounds * THREADS))

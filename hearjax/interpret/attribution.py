@@ -22,6 +22,7 @@ from scipy.ndimage import gaussian_filter
 from hearjax.checks import check_positive
 from hearjax.chunks import map_chunks
 from hearjax.maps.transforms import fill_missing, reverse_polarity
+from hearjax.models.compilation import jit_convolutions
 from hearjax.models.network import SYMMETRIES, EmergenceNetwork
 from hearjax.training.step import Params
 
@@ -39,7 +40,7 @@ class AttributionSettings:
 
   Attributes:
     steps: Points on the path of integrated gradients, to begin with.
-    tolerance: Largest residual of its completeness; a map that has a larger one gets four times the steps, …
+    tolerance: Largest residual of its completeness; a map that has a larger one gets three times the steps, …
     max_steps: … up to this many.
     samples: Noisy copies of a map for SmoothGrad.
     noise_gauss: Standard deviation of that noise [G].
@@ -101,16 +102,22 @@ def integrated_gradients(
     `[n, y, x]` attribution [logit].
   """
   difference = jnp.where(jnp.isfinite(field), field - baseline, 0)
-  field = fill_missing(field)
+  fractions = (np.arange(steps) + 0.5) / steps
+  return _path_slope(logit_of, params, fill_missing(field), difference, fractions) / steps * difference
+
+
+def _path_slope(
+  logit_of: LogitFunction, params: Params, field: jax.Array, difference: jax.Array, fractions: np.ndarray
+) -> jax.Array:
+  """Returns `[n, y, x]` sum of gradients [1/G] at fractions of the path from `field - difference` to `field`."""
   slope = jnp.zeros_like(field)
-  for numbers in _blocks(np.arange(steps)):
+  for part in _blocks(fractions):
     # The last block is filled up with points of no weight.
-    fractions, weights = (np.zeros(BLOCK, np.float32) for _ in range(2))
-    fractions[: len(numbers)] = (numbers + 0.5) / steps
-    weights[: len(numbers)] = 1 / steps
-    points = field - (1 - fractions[:, None, None, None]) * difference
+    filled = np.resize(part, BLOCK).astype(np.float32)
+    weights = (np.arange(BLOCK) < len(part)).astype(np.float32)
+    points = field - (1 - filled[:, None, None, None]) * difference
     slope += _weighted_gradient(logit_of, params, points, weights)
-  return slope * difference
+  return slope
 
 
 def completeness_residual(attribution: np.ndarray, change: np.ndarray) -> np.ndarray:
@@ -140,16 +147,24 @@ def complete_integrated_gradients(
     `[n, y, x]` attribution [logit]; its residual is above the tolerance only where `max_steps` did not suffice.
   """
   change = logits(logit_of, params, field) - logits(logit_of, params, np.zeros_like(field[:1]))
-  attribution = np.zeros_like(field)
+  filled, slope = np.nan_to_num(field), np.zeros_like(field)
   rows, steps = np.arange(len(field)), settings.steps
-  while len(rows):
-    method = functools.partial(integrated_gradients, logit_of, params, steps=steps)
-    attribution[rows] = map_chunks(method, field[rows], CHUNK)
-    rows = rows[completeness_residual(attribution[rows], change[rows]) > settings.tolerance]
-    if steps == settings.max_steps:
-      break
-    steps = min(4 * steps, settings.max_steps)
-  return attribution
+  fractions = (np.arange(steps) + 0.5) / steps
+  while True:
+
+    def add(maps: np.ndarray, fractions: np.ndarray = fractions) -> jax.Array:
+      return _path_slope(logit_of, params, maps, maps, fractions)
+
+    slope[rows] += map_chunks(add, filled[rows], CHUNK)
+    residual = completeness_residual(slope[rows] / steps * filled[rows], change[rows])
+    slope[np.delete(rows, residual > settings.tolerance)] /= steps
+    rows = rows[residual > settings.tolerance]
+    if not len(rows) or 3 * steps > settings.max_steps:
+      slope[rows] /= steps
+      return slope * filled
+    # Every step is cut in three: its midpoint stays one.
+    fractions = ((np.arange(steps)[:, None] + np.array([1, 5]) / 6) / steps).ravel()
+    steps *= 3
 
 
 def smooth_grad(
@@ -180,7 +195,7 @@ def smooth_grad(
   return _where_there(field, slope)
 
 
-@functools.partial(jax.jit, static_argnames='logit_of')
+@jit_convolutions('logit_of')
 def _weighted_gradient(logit_of: LogitFunction, params: Params, points: jax.Array, weights: jax.Array) -> jax.Array:
   """Returns `[n, y, x]` sum over the `[points, n, y, x]` fields of weight times gradient [1/G]."""
   flat = points.reshape(-1, *points.shape[2:])
@@ -232,7 +247,7 @@ def _squares(shape: tuple[int, int], side_px: int, stride_px: int) -> np.ndarray
   return squares
 
 
-@functools.partial(jax.jit, static_argnames='logit_of')
+@jit_convolutions('logit_of')
 def _fall_of_squares(
   logit_of: LogitFunction, params: Params, field: jax.Array, squares: jax.Array, intact: jax.Array
 ) -> jax.Array:
@@ -245,7 +260,7 @@ def _fall_of_squares(
 # --- Class activation -------------------------------------------------------------------------------------------
 
 
-@functools.partial(jax.jit, static_argnames=('model', 'elementwise'))
+@jit_convolutions('model', 'elementwise')
 def grad_cam(model: EmergenceNetwork, params: Params, field: jax.Array, elementwise: bool = False) -> jax.Array:
   """Weights the activations of the last layer with the gradient of the logit, and brings them to the grid of the map.
 
@@ -354,7 +369,7 @@ def logits(logit_of: LogitFunction, params: Params, field: np.ndarray) -> np.nda
   return map_chunks(functools.partial(_logits, logit_of, params), field, BLOCK * CHUNK)
 
 
-@functools.partial(jax.jit, static_argnames='logit_of')
+@jit_convolutions('logit_of')
 def _logits(logit_of: LogitFunction, params: Params, field: jax.Array) -> jax.Array:
   return logit_of(params, field)
 

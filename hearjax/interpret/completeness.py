@@ -13,10 +13,9 @@ from astropy import units as u
 from astropy.table import Table
 
 from hearjax.checks import check_not_negative, check_range
-from hearjax.chunks import map_chunks
 from hearjax.interpret.maps import control_rows, draw_places, visible_grid, visible_patches
-from hearjax.interpret.probes import CHUNK, Probes, build_shapes, create_fields, score_fields, score_probes
-from hearjax.maps import features, synthetic
+from hearjax.interpret.probes import CHUNK, Probes, build_shapes, measure_probes, score_fields
+from hearjax.maps import synthetic
 from hearjax.maps.synthetic import Grid
 from hearjax.training.run import Run
 from hearjax.verification.resampling import CONFIDENCE, confidence_interval, draw_counts
@@ -126,13 +125,14 @@ def inject(run: Run, settings: Injection, seed: int = 0, chunk: int = CHUNK) -> 
     rng = np.random.default_rng([seed, number])
     patch = rng.integers(len(rows), size=settings.trials)
     probes = _bipoles(rng, fluxes, separations, patch, settings, grid)
-    logit = score_probes(model, member.params, probes, patches, chunk).reshape(form)
+    (logit,), (described,), _ = measure_probes(model, [member.params], probes, [patches], chunk)
+    logit = logit.reshape(form)
     np.add.at(found, regions[rows[patch]], np.moveaxis(logit > threshold, -1, 0))
     np.add.at(tried, regions[rows[patch]], 1)
     np.add.at(false_alarms, regions[rows], untouched > threshold)
     np.add.at(controls, regions[rows], 1)
     thresholds.append(threshold)
-    peaks.append(map_chunks(_peaks, probes, min(chunk, len(probes))).reshape(form).mean(axis=-1))
+    peaks.append(described[0].reshape(form).mean(axis=-1))
   used = controls > 0
   return Recovery(
     flux_mx=fluxes,
@@ -145,12 +145,6 @@ def inject(run: Run, settings: Injection, seed: int = 0, chunk: int = CHUNK) -> 
     controls=controls[used],
     threshold=np.array(thresholds),
   )
-
-
-@jax.jit
-def _peaks(probes: Probes) -> jax.Array:
-  """Returns `[n]` the peak |B| of the bipoles alone [G]."""
-  return jax.vmap(features.peak_field)(create_fields(probes))
 
 
 def threshold_for(logit: np.ndarray, false_alarm_rate: float) -> float:

@@ -41,12 +41,10 @@ def changed_logits(run: Run, change: Change = unchanged) -> np.ndarray:
     ValueError: A logit is not finite.
   """
   result = np.full(len(run.survey), np.nan)
-  # One shape in all folds, so that there is one compilation.
-  chunk = min(CHUNK, max(len(rows.test) for rows in run.folds))
   for _, members in itertools.groupby(run.members(), key=lambda member: member.fold):
     members = list(members)
     test = members[0].rows.test
-    result[test] = map_chunks(functools.partial(_mean_logit, run, members, change), test, chunk)
+    result[test] = map_chunks(functools.partial(_mean_logit, run, members, change), test, CHUNK)
   if not np.isfinite(result).all():
     raise ValueError(f'Some logits of the networks in {run.directory} are not finite; their parameters must be.')
   return result

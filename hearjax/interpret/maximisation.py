@@ -23,6 +23,7 @@ from hearjax.interpret.attribution import LogitFunction, logits
 from hearjax.interpret.attribution_maps import add_distance_axes, primary_hdu
 from hearjax.interpret.maps import visible_patches
 from hearjax.maps.features import FEATURES, UNITS, feature_table, unsigned_flux
+from hearjax.models.compilation import jit_convolutions
 from hearjax.solar import CM2_PER_MM2
 from hearjax.training.run import Run
 from hearjax.training.step import Params
@@ -161,7 +162,7 @@ def maximise(
   return np.asarray(best), np.asarray(highest)
 
 
-@functools.partial(jax.jit, static_argnames='logit_of')
+@jit_convolutions('logit_of')
 def _climb(
   logit_of: LogitFunction, params: Params, field: jax.Array, length: jax.Array, bounds: tuple
 ) -> tuple[jax.Array, jax.Array]:

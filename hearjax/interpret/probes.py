@@ -1,6 +1,7 @@
 """Synthetic fields in front of backgrounds: made, shown to a network, scored and differentiated in one program."""
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +9,9 @@ import numpy as np
 from flax import struct
 
 from hearjax.chunks import map_chunks
-from hearjax.maps import features, synthetic
+from hearjax.maps import features, synthetic, transforms
 from hearjax.maps.synthetic import Grid, Shape
+from hearjax.models.compilation import jit_convolutions
 from hearjax.models.network import EmergenceNetwork
 from hearjax.training.ensemble import member_logits
 from hearjax.training.step import Params
@@ -84,63 +86,96 @@ def create_fields(probes: Probes) -> jax.Array:
   return jax.vmap(create)(probes.shape, probes.strength, probes.is_flux)
 
 
-def score_probes(
-  model: EmergenceNetwork, params: Params, probes: Probes, backgrounds: np.ndarray, chunk: int = CHUNK
+def example_fields(
+  family: str,
+  grid: Grid,
+  scale_mm: np.ndarray,
+  flux_mx: float,
+  width_mm: float | None = None,
+  tilt_deg: float = 0.0,
+  imbalance: float = 0.0,
 ) -> np.ndarray:
-  """Returns `[n]` logits of probes; memory is bounded by the chunk.
-
-  Args:
-    model: The network.
-    params: Parameters of one member.
-    probes: `[n]` synthetic fields.
-    backgrounds: `[background, y, x]` field [G], NaN where missing.
-    chunk: Fields on the device at a time.
-  """
-  behind = jnp.asarray(backgrounds)
-  return map_chunks(lambda part: _score(params, part, behind, model=model), probes, min(chunk, len(probes)))
+  """Returns `[n, y, x]` fields [G] of a family at `[n]` scales and one flux, in the middle of the grid."""
+  n = len(scale_mm)
+  keys = jnp.broadcast_to(jax.random.key(0), (n,))
+  shape = build_shapes(family, grid, scale_mm, width_mm, tilt_deg, imbalance, np.zeros(n), np.zeros(n), keys)
+  probes = Probes(family, grid, shape, np.full(n, flux_mx, np.float32), np.ones(n, bool), np.zeros(n, int))
+  return map_chunks(_create, probes, CHUNK)
 
 
 def measure_probes(
-  model: EmergenceNetwork, params: Params, probes: Probes, backgrounds: np.ndarray, chunk: int = CHUNK
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """Returns `[n]` logits, `[parameter, n]` their derivatives by `PARAMETERS`, and `[4, n]` what the fields are like.
+  model: EmergenceNetwork,
+  members: Sequence[Params],
+  probes: Probes,
+  backgrounds: Sequence[np.ndarray],
+  chunk: int = CHUNK,
+  derivatives: bool = False,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+  """Shows probes to networks: each field is made once, and put in front of each network's own background.
 
-  A derivative is NaN where the family has no such parameter. The four are peak [G] and total unsigned flux [Mx] of the
-  synthetic field alone, and both of field and background together. Arguments are those of `score_probes`.
+  Args:
+    model: The network.
+    members: Parameters of each network.
+    probes: `[n]` synthetic fields.
+    backgrounds: `[background, y, x]` field [G], NaN where missing, for each network.
+    chunk: Fields on the device at a time; memory is bounded by it.
+    derivatives: Whether to differentiate the logits, too, for three times the time.
+
+  Returns:
+    `[member, n]` logits; `[member, 4, n]` what was shown: peak [G] and total unsigned flux [Mx] of the synthetic field
+    alone, and both of field and background together; and, where asked for, `[member, parameter, n]` derivatives of the
+    logits by `PARAMETERS`, NaN where the family has no such parameter.
   """
-  behind = jnp.asarray(backgrounds)
-  logits, gradient, described = map_chunks(
-    lambda part: _measure(params, part, behind, model=model), probes, min(chunk, len(probes)), axis=-1
-  )
+  behind = [jnp.asarray(field) for field in backgrounds]
+
+  def measure(part: Probes) -> tuple:
+    alone = _create(part)
+    of_alone = _describe(alone, part.grid.pixel_scale_mm)
+    logits, described, gradients = [], [], []
+    for params, field in zip(members, behind, strict=True):
+      seen = _add(alone, field, part.background)
+      logits.append(member_logits(params, seen, model=model))
+      described.append(np.concatenate([of_alone, _describe(seen, part.grid.pixel_scale_mm)]))
+      if derivatives:
+        gradients.append(_differentiate(params, part, field, model=model))
+    return jax.device_get((np.stack(logits), np.stack(described), *([np.stack(gradients)] if derivatives else [])))
+
+  logits, described, *gradient = map_chunks(measure, probes, chunk, axis=-1)
+  if not derivatives:
+    return logits, described, None
   known = ('ln_scale', 'ln_strength', *synthetic.FAMILIES[probes.family].parameters)
-  gradient[[name.replace('ln_width', 'width_mm') not in known for name in PARAMETERS]] = np.nan
-  return logits, gradient, described
+  gradient[0][:, [name.replace('ln_width', 'width_mm') not in known for name in PARAMETERS]] = np.nan
+  return logits, described, gradient[0]
 
 
 def score_fields(model: EmergenceNetwork, params: Params, field: np.ndarray, chunk: int = CHUNK) -> np.ndarray:
-  """Returns `[n]` logits of `[n, y, x]` field [G] that the networks are to look at; NaN where missing."""
-  return map_chunks(functools.partial(member_logits, params, model=model), field, min(chunk, len(field)))
+  """Returns `[n]` logits of `[n, y, x]` field [G], NaN where missing; of the square that the network looks at."""
+  seen = transforms.crop(field, model.settings.visible_px(field.shape[-1]))
+  return map_chunks(functools.partial(member_logits, params, model=model), seen, chunk)
 
 
-@functools.partial(jax.jit, static_argnames='model')
-def _score(params, probes, backgrounds, *, model):
-  return model.apply(params, create_fields(probes) + backgrounds[probes.background])
+_create = jax.jit(create_fields)
 
 
-@functools.partial(jax.jit, static_argnames='model')
-def _measure(params, probes, backgrounds, *, model):
-  behind = backgrounds[probes.background]
+@jax.jit
+def _add(alone: jax.Array, backgrounds: jax.Array, number: jax.Array) -> jax.Array:
+  return alone + backgrounds[number]
 
-  def total_logit(steps: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    alone = create_fields(_moved(probes, steps))
-    logits = model.apply(params, alone + behind)
-    return jnp.sum(logits), (logits, alone)  # No logit depends on another probe: the gradient of the sum is each one's.
 
-  steps = jnp.zeros((len(PARAMETERS), len(probes)))
-  gradient, (logits, alone) = jax.grad(total_logit, has_aux=True)(steps)
-  flux = functools.partial(features.unsigned_flux, pixel_scale_mm=probes.grid.pixel_scale_mm)
-  described = [jax.vmap(feature)(field) for field in (alone, alone + behind) for feature in (features.peak_field, flux)]
-  return logits, gradient, jnp.stack(described)
+@jax.jit
+def _describe(field: jax.Array, pixel_scale_mm: float) -> jax.Array:
+  """Returns `[2, n]` peak [G] and total unsigned flux [Mx] of `[n, y, x]` field [G]."""
+  flux = jax.vmap(features.unsigned_flux, (0, None))
+  return jnp.stack([jax.vmap(features.peak_field)(field), flux(field, pixel_scale_mm)])
+
+
+@jit_convolutions('model')
+def _differentiate(params, probes, backgrounds, *, model):
+  def total_logit(steps: jax.Array) -> jax.Array:
+    # No logit depends on another probe: the gradient of the sum is each one's.
+    return jnp.sum(model.apply(params, create_fields(_moved(probes, steps)) + backgrounds[probes.background]))
+
+  return jax.grad(total_logit)(jnp.zeros((len(PARAMETERS), len(probes))))
 
 
 def _moved(probes: Probes, steps: jax.Array) -> Probes:

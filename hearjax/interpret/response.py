@@ -59,6 +59,7 @@ class Sweep:
       a field that moves by a pixel differently.
     samples: Fields averaged at each point.
     noise_gauss: Noise of the background `noise`, standard deviation [G].
+    derivatives: Also differentiate the logit by the parameters of the fields, for three times the time.
   """
 
   families: tuple[str, ...] = dataclasses.field(default=tuple(FAMILIES), metadata={'choices': tuple(FAMILIES)})
@@ -74,6 +75,7 @@ class Sweep:
   place_mm: float = 4.0
   samples: int = 16
   noise_gauss: float = NOISE_GAUSS
+  derivatives: bool = False
 
   def __post_init__(self):
     check_choices(self)
@@ -103,7 +105,8 @@ class Plane:
     logit: `[member, scale, strength]` mean logit of the samples.
     change: The same less the mean logit of the backgrounds alone.
     gradient: Name of `PARAMETERS` -> `[member, scale, strength]` derivative of the logit: the mean of the samples, or
-      where the sign is a convention (`SIGNLESS`) their root mean square. NaN where the family has no such parameter.
+      where the sign is a convention (`SIGNLESS`) their root mean square. NaN where the family has no such parameter;
+      empty where no derivatives were asked for.
     peak_gauss, flux_mx: `[scale, strength]` mean peak [G] and total unsigned flux [Mx] of the synthetic field alone.
     inside: `[scale, strength]` whether field and background together have the flux and the peak of training
       magnetograms (1st to 99th percentile), on average over samples and members.
@@ -147,7 +150,7 @@ def respond(
         draw_backgrounds(run, member, background, sweep.samples, sweep.noise_gauss, seed, quiet)
         for member in run.members()
       ]
-      yield from _planes(run, background, scales, strengths, probes, backgrounds, chunk)
+      yield from _planes(run, background, scales, strengths, probes, backgrounds, chunk, sweep.derivatives)
 
 
 def _plan(run: Run, family: str, sweep: Sweep, seed: int) -> tuple[np.ndarray, np.ndarray, Probes]:
@@ -177,19 +180,18 @@ def _plan(run: Run, family: str, sweep: Sweep, seed: int) -> tuple[np.ndarray, n
   return scales, strengths, Probes(family, grid, shape, strength, fixed == FIXED.index('flux'), sample)
 
 
-def _planes(run, background, scales, strengths, probes, backgrounds, chunk) -> Iterator[Plane]:
-  model = run.ensemble.model
+def _planes(run, background, scales, strengths, probes, backgrounds, chunk, derivatives) -> Iterator[Plane]:
+  model, members = run.ensemble.model, [member.params for member in run.members()]
   form = (len(FIXED), len(scales), strengths.shape[1], len(backgrounds[0]))
-  logits, changes, gradients, descriptions = [], [], [], []
-  for member, behind in zip(run.members(), backgrounds, strict=True):
-    logit, gradient, described = measure_probes(model, member.params, probes, behind, chunk)
-    bare = score_fields(model, member.params, behind)
-    logits.append(logit.reshape(form).mean(axis=-1))
-    changes.append(logits[-1] - bare.mean())
-    gradients.append([_average(*each) for each in zip(PARAMETERS, gradient.reshape(-1, *form), strict=True)])
-    descriptions.append(described.reshape(-1, *form).mean(axis=-1))
-  logits, changes, gradients = np.stack(logits), np.stack(changes), np.stack(gradients, axis=1)
-  peak, flux, *seen = np.mean(descriptions, axis=0)
+  logit, described, gradient = measure_probes(model, members, probes, backgrounds, chunk, derivatives)
+  bare = np.array([score_fields(model, *each).mean() for each in zip(members, backgrounds, strict=True)])
+  logits = logit.reshape(-1, *form).mean(axis=-1)
+  changes = logits - bare[:, None, None, None]
+  gradients = {}
+  if derivatives:
+    by_parameter = np.moveaxis(gradient, 1, 0).reshape(len(PARAMETERS), -1, *form)
+    gradients = {name: _average(name, of) for name, of in zip(PARAMETERS, by_parameter, strict=True)}
+  peak, flux, *seen = described.mean(axis=0).reshape(-1, *form).mean(axis=-1)
   ranges = (run.ensemble.domain[key] for key in ('peak_gauss', 'unsigned_flux_mx'))
   inside = np.all([(low <= of) & (of <= high) for of, (low, high) in zip(seen, ranges, strict=True)], axis=0)
   for number, fixed in enumerate(FIXED):
@@ -201,7 +203,7 @@ def _planes(run, background, scales, strengths, probes, backgrounds, chunk) -> I
       strength=strengths[number],
       logit=logits[:, number],
       change=changes[:, number],
-      gradient=dict(zip(PARAMETERS, gradients[:, :, number], strict=True)),
+      gradient={name: values[:, number] for name, values in gradients.items()},
       peak_gauss=peak[number],
       flux_mx=flux[number],
       inside=inside[number],
@@ -220,9 +222,10 @@ def response_table(planes: Sequence[Plane]) -> Table:
   """Returns one row for each point of each plane.
 
   `logit` is the mean over the members, `logit_std` their standard deviation, `probability` the sigmoid of the mean;
-  `change` is against the background alone. Columns `d_…` are derivatives of the logit, means over the members, by the
-  natural logarithm of scale, strength and width, by the tilt [1 / deg] and by the imbalance (the last two root mean
-  squares over the samples). That by the scale is for the width kept: where poles grow with it, add that by the width.
+  `change` is against the background alone. Columns `d_…`, where asked for, are derivatives of the logit, means over
+  the members, by the natural logarithm of scale, strength and width, by the tilt [1 / deg] and by the imbalance (the
+  last two root mean squares over the samples). That by the scale is for the width kept: where poles grow with it, add
+  that by the width.
   """
   parts = []
   for plane in planes:
@@ -244,7 +247,8 @@ def response_table(planes: Sequence[Plane]) -> Table:
   table = vstack(parts)
   units = {'scale_mm': u.Mm, 'peak_gauss': u.G, 'flux_mx': u.Mx, 'd_tilt_deg': 1 / u.deg}
   for name, unit in units.items():
-    table[name].unit = unit
+    if name in table.colnames:
+      table[name].unit = unit
   return table
 
 

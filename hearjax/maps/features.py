@@ -176,9 +176,7 @@ def feature_table(field: jax.Array, pixel_scale_mm: float, chunk: int = 64) -> n
   Returns:
     `[n, n_features]` float32 on the host, columns in the order of `FEATURES`.
   """
-  return map_chunks(
-    lambda maps: _feature_vectors(np.asarray(maps, np.float32), pixel_scale_mm), field, min(chunk, len(field))
-  )
+  return map_chunks(lambda maps: _feature_vectors(np.asarray(maps, np.float32), pixel_scale_mm), field, chunk)
 
 
 @jax.jit

@@ -142,7 +142,7 @@ def read_survey(root: str | os.PathLike, max_missing: float = 0.2, scratch: str 
   field = _read_fields(root, table, scratch)
   survey = build_survey(table, field, float(table.meta['pixel_scale_mm']), str(table.meta['source']))
   _check_missing(survey, max_missing)
-  return survey
+  return survey.replace(folder=str(root.resolve()))
 
 
 def read_index(root: pathlib.Path) -> Table:

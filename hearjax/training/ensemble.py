@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hearjax.chunks import map_chunks
+from hearjax.models.compilation import jit_convolutions
 from hearjax.models.network import EmergenceNetwork, ModelSettings, build_model
 from hearjax.training.checkpoints import restore_params
 from hearjax.training.settings import parse_settings
@@ -25,7 +26,7 @@ class Ensemble:
 
   Attributes:
     model: The network.
-    params: Parameters, with a leading axis over the members.
+    params: Parameters on the host, with a leading axis over the members.
     names: Name of each member, `fold00_seed0` and so on.
     domain: What they were trained on (`forecast.domain.training_domain`).
   """
@@ -62,17 +63,17 @@ class Ensemble:
     names = tuple(member_name(fold, seed) for fold in range(run['folds']) for seed in range(run['seeds']))
     params = [restore_params(workdir / CHECKPOINTS / name, like) for name in names]
     for name, member in zip(names, params, strict=True):
-      if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(member)):
+      if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(member)):
         raise ValueError(f'The parameters of {name} in {workdir} are not all finite; train that run again.')
     return cls(model, stack_members(params), names, domain)
 
 
 def stack_members(params: Sequence[Params]) -> Params:
-  """Returns the parameters of several networks with a leading axis over them."""
-  return jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
+  """Returns the parameters of several networks on the host, with a leading axis over them."""
+  return jax.tree.map(lambda *leaves: np.stack(leaves), *params)
 
 
-@functools.partial(jax.jit, static_argnames='model')
+@jit_convolutions('model')
 def member_logits(params: Params, field: jax.Array, *, model: EmergenceNetwork) -> jax.Array:
   """Returns `[n]` logits of one network for `[n, y, x]` field [G]; compiled once for all members."""
   return model.apply(params, field)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from astropy.table import Table
 
 from hearjax.files import plain
@@ -80,7 +81,7 @@ class Run:
     seeds = len(self.ensemble.names) // len(self.folds)
     for number, name in enumerate(self.ensemble.names):
       fold, seed = divmod(number, seeds)
-      params = jax.tree.map(lambda leaf, number=number: leaf[number], self.ensemble.params)
+      params = jax.tree.map(lambda leaf, number=number: jnp.asarray(leaf[number]), self.ensemble.params)
       yield Member(name, fold, seed, params, self.folds[fold])
 
   def at_learnt_intervals(self) -> 'Run':

@@ -12,6 +12,7 @@ import optax
 from flax import struct
 
 from hearjax.maps.augmentation import augment
+from hearjax.models.compilation import compiler_options
 from hearjax.training.settings import TrainSettings
 
 Params = Any
@@ -130,21 +131,3 @@ def compiled_step() -> Callable[..., tuple[MemberState, jax.Array]]:
 def compiled_eval() -> Callable[..., jax.Array]:
   """Returns `eval_step` as a program of its own."""
   return jax.jit(eval_step, static_argnames='model', compiler_options=compiler_options())
-
-
-@functools.cache
-def compiler_options() -> dict[str, str]:
-  """Returns what `jax.jit` at the top level should be given for a program of convolutions outside loops.
-
-  On a CPU, XLA's default library YNNPACK keeps a convolution on one core. Without it Eigen shares it among all, which
-  makes a training step about a quarter faster on two cores; inside loops YNNPACK is the faster one. Empty on
-  accelerators, and where XLA does not know the option.
-  """
-  if jax.default_backend() != 'cpu':
-    return {}
-  options = {'xla_cpu_experimental_ynn_fusion_type': ''}
-  try:
-    jax.jit(lambda: 0, compiler_options=options).lower().compile()
-  except RuntimeError:
-    return {}
-  return options

@@ -45,7 +45,7 @@ def tss_at(label: np.ndarray, probability: np.ndarray, threshold: np.ndarray | f
   return float(tss(contingency(label, np.asarray(probability) >= threshold).sum(axis=0)))
 
 
-def best_threshold(label: np.ndarray, probability: np.ndarray, weight: np.ndarray | None = None) -> float:
+def best_threshold(label: np.ndarray, probability: np.ndarray) -> float:
   """Returns the threshold of largest True Skill Statistic; a probability at or above it forecasts emergence.
 
   Candidates are the midpoints between neighbouring distinct probabilities; among equally good ones the nearest to
@@ -54,7 +54,6 @@ def best_threshold(label: np.ndarray, probability: np.ndarray, weight: np.ndarra
   Args:
     label: `[n]` 1 for PE, 0 for NE.
     probability: `[n]` forecast probability of PE.
-    weight: `[n]` how many times each forecast counts, whole numbers; once for None.
 
   Returns:
     The threshold; 0.5 where all probabilities are equal.
@@ -62,30 +61,7 @@ def best_threshold(label: np.ndarray, probability: np.ndarray, weight: np.ndarra
   Raises:
     ValueError: Only one class is there, or a probability is not finite.
   """
-  label, probability = np.asarray(label), np.asarray(probability, np.float64)
-  weight = np.ones(len(label), int) if weight is None else np.asarray(weight, int)
-  positives, negatives = int(weight[label == 1].sum()), int(weight[label == 0].sum())
-  if not positives or not negatives:
-    raise ValueError(
-      f'A threshold needs both classes; got {positives} emerging and {negatives} control magnetograms. '
-      'Give more pairs to the training part.'
-    )
-  if not np.all(np.isfinite(probability)):
-    raise ValueError('A threshold cannot be chosen: some probabilities are not finite.')
-  scores, place = np.unique(probability, return_inverse=True)
-  if len(scores) == 1:
-    return 0.5
-  below, above = scores[:-1], scores[1:]
-  middle = (below + above) / 2
-  middle = np.where(middle > below, middle, above)  # Neighbouring floats have no number between them.
-  # What lies at or above each candidate, of both classes: counts summed from the highest score down.
-  hits, false_alarms = (
-    np.cumsum(np.bincount(place, weight * (label == value), len(scores))[::-1])[::-1][1:] for value in (1, 0)
-  )
-  # TSS times both class sizes: whole numbers, so that ties are exact.
-  skill = hits * negatives - false_alarms * positives
-  best = middle[skill == skill.max()]
-  return float(best[np.argmin(np.abs(best - 0.5))])
+  return float(_best_thresholds(label, probability, np.ones((1, len(label)), int))[0])
 
 
 def steady_threshold(label: np.ndarray, probability: np.ndarray, pair: np.ndarray) -> float:
@@ -106,8 +82,36 @@ def steady_threshold(label: np.ndarray, probability: np.ndarray, pair: np.ndarra
   pairs, place = np.unique(pair, return_inverse=True)
   rng = np.random.default_rng(0)
   counts = rng.multinomial(len(pairs), np.full(len(pairs), 1 / len(pairs)), RESAMPLES)[:, place]
-  complete = [count for count in counts if all(np.any(count[label == value]) for value in (0, 1))]
-  return float(np.mean([best_threshold(label, probability, count) for count in complete or [None]]))
+  complete = np.all([counts[:, label == value].any(axis=1) for value in (0, 1)], axis=0)
+  counts = counts[complete] if complete.any() else np.ones((1, len(label)), int)
+  return float(np.mean(_best_thresholds(label, probability, counts)))
+
+
+def _best_thresholds(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> np.ndarray:
+  """Returns `[resample]` the best threshold where each of `[n]` forecasts counts `[resample, n]` whole times."""
+  label, probability = np.asarray(label), np.asarray(probability, np.float64)
+  positives, negatives = (weight[:, label == value].sum(axis=1) for value in (1, 0))
+  if not np.all(positives * negatives):
+    raise ValueError(
+      f'A threshold needs both classes; got {positives.min()} emerging and {negatives.min()} control magnetograms. '
+      'Give more pairs to the training part.'
+    )
+  if not np.all(np.isfinite(probability)):
+    raise ValueError('A threshold cannot be chosen: some probabilities are not finite.')
+  scores, place = np.unique(probability, return_inverse=True)
+  if len(scores) == 1:
+    return np.full(len(weight), 0.5)
+  below, above = scores[:-1], scores[1:]
+  middle = (below + above) / 2
+  middle = np.where(middle > below, middle, above)  # Neighbouring floats have no number between them.
+  # What lies at or above each candidate, of both classes: counts summed from the highest score down.
+  order = np.argsort(place, kind='stable')[::-1]
+  last = np.searchsorted(-place[order], -np.arange(1, len(scores)), side='right') - 1
+  hits, false_alarms = (np.cumsum((weight * (label == value))[:, order], axis=1)[:, last] for value in (1, 0))
+  # TSS times both class sizes: whole numbers, so that ties are exact.
+  skill = hits * negatives[:, None] - false_alarms * positives[:, None]
+  best = skill == skill.max(axis=1, keepdims=True)
+  return middle[np.argmin(np.where(best, np.abs(middle - 0.5), np.inf), axis=1)]
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
