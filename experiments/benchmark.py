@@ -75,6 +75,7 @@ def print_group(rows: list[dict]) -> None:
     spread = f'[{1e3 * row["seconds_low"]:.4g}, {1e3 * row["seconds_high"]:.4g}]'
     peak = f'{row["share_of_peak"]:.0%} of peak' if row['share_of_peak'] else ''
     told = f'{1e3 * row["seconds"]:10.4g} ms {spread:20} ratio {row["ratio"]:7.3f}'
+    peak += f'{row["programs"]} programs' if row['programs'] else ''
     print(f'  {row["case"]:36} {told}  {peak} {row["target"]}', flush=True)
 
 

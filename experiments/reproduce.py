@@ -8,6 +8,8 @@ import json
 import pathlib
 import time
 
+import jax
+
 from hearjax.files import write_json
 from hearjax.models.discriminant import DISCRIMINANTS
 from hearjax.survey.archive import INDEX_NAME
@@ -16,6 +18,7 @@ from hearjax.verification.predictions import PREDICTIONS
 
 from . import cli
 
+STEPS = ('simulate_survey', 'train', 'baseline', 'verify', 'prune', 'respond', 'attribute')
 # The paper's size is that of the HEAR survey in its latest use, 182 pairs; folds, seeds and epochs are our choice.
 QUICK = {'pairs': 80, 'folds': 5, 'seeds': 1, 'epochs': 40}
 FULL = {'pairs': 182, 'folds': 10, 'seeds': 2, 'epochs': 40}
@@ -28,8 +31,8 @@ INTERPRETATION = {
 # What --quick makes smaller in them.
 QUICK_INTERPRETATION = {
   'prune': {'members': 2},
-  'respond': {'samples': 8, 'resamples': 300},
-  'attribute': {'limit_regions': 80, 'starts': 3},
+  'respond': {'samples': 8, 'trials': 32, 'resamples': 500},
+  'attribute': {'limit_regions': 80, 'sanity_maps': 12, 'starts': 3, 'resamples': 500},
 }
 
 
@@ -37,6 +40,7 @@ def define_flags(flags: cli.Flags) -> None:
   flags.path('survey', None, 'Folder of the survey archive; a simulated one in the work directory without it.')
   flags.path('workdir', 'runs/reproduce', 'Work directory: everything lies in it.')
   flags.common('seed', 'overwrite')
+  flags.choice('until', 'attribute', STEPS, 'Last step to take.')
   flags.switch('quick', False, 'Minutes on two cores instead of the size of the paper; shows that it works.')
   flags.integer('resamples', 2000, 'Bootstrap samples of the pairs.', lower_bound=1)
 
@@ -45,15 +49,17 @@ def main(flags: cli.Flags) -> None:
   started = time.monotonic()
   size = QUICK if flags.quick else FULL
   workdir = pathlib.Path(flags.workdir)
-  seconds = {}
+  programs, taken = ProgramCount(), {}
 
   def step(name: str, product: str | None, **values: object) -> None:
     """Runs a script unless its product is there."""
     if product and (workdir / product).exists() and not flags.overwrite:
       return
-    begun = time.monotonic()
+    if STEPS.index(name) > STEPS.index(flags.until):
+      return
+    begun, compiled = time.monotonic(), programs.count
     cli.call(name, **({'seed': flags.seed, 'overwrite': flags.overwrite} | values))
-    seconds[name] = round(time.monotonic() - begun, 1)
+    taken[name] = {'seconds': round(time.monotonic() - begun, 1), 'programs': programs.count - compiled}
 
   check_same_run(workdir, {'survey': flags.survey, 'seed': flags.seed, **size}, flags.overwrite)
   survey = pathlib.Path(flags.survey or workdir / 'survey')
@@ -69,11 +75,22 @@ def main(flags: cli.Flags) -> None:
   for name, product in INTERPRETATION.items():
     smaller = QUICK_INTERPRETATION[name] if flags.quick else {}
     step(name, product, **common, **smaller, overwrite=True)  # What an interrupted one left is of no use.
-  write_json(workdir / 'timing.json', seconds)
-  told = ', '.join(f'{name} {value:.0f} s' for name, value in seconds.items())
+  write_json(workdir / 'timing.json', taken)
+  told = ', '.join(f'{name} {step["seconds"]:.0f} s' for name, step in taken.items())
   print(f'\nDone in {time.monotonic() - started:.0f} s ({told}). Everything lies in {workdir}:')
   for path in sorted(path for path in workdir.rglob('*.*') if path.suffix in ('.ecsv', '.png', '.json', '.jsonl')):
     print(f'  {path}')
+
+
+class ProgramCount:
+  """Counts the programs that JAX compiles, or finds among those that were kept."""
+
+  def __init__(self) -> None:
+    self.count = 0
+    jax.monitoring.register_event_duration_secs_listener(self._hear)
+
+  def _hear(self, event: str, duration: float, **_: object) -> None:
+    self.count += event == '/jax/core/compile/backend_compile_duration'
 
 
 def check_same_run(workdir: pathlib.Path, settings: dict, overwrite: bool) -> None:

@@ -1,10 +1,12 @@
 """What `benchmark` times. A group is asked for by name and yields one or more `Group`s, PyTorch's cases among them."""
 
 import functools
+import json
 import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,15 +16,17 @@ import numpy as np
 from scipy.special import erf
 
 from hearjax.interpret import ablation, pruning
-from hearjax.interpret.probes import Probes, score_fields, score_probes
+from hearjax.interpret.probes import Probes, measure_probes, score_fields
 from hearjax.maps.augmentation import Augmentation
 from hearjax.maps.synthetic import Grid, Shape
-from hearjax.models.convolution import LOWERINGS, same_padding
+from hearjax.models.compilation import compiler_options
+from hearjax.models.convolution import LOWERINGS, choose_lowerings, same_padding
 from hearjax.models.network import EmergenceNetwork, ModelSettings, build_model
 from hearjax.simulate.worlds import simulate_survey
 from hearjax.solar import CM2_PER_MM2, DEFAULT_PIXEL_SCALE_MM
 from hearjax.survey.archive import read_survey, write_survey
-from hearjax.survey.fold_rows import fold_rows, make_splits
+from hearjax.survey.fold_rows import fold_rows
+from hearjax.survey.folds import make_splits
 from hearjax.training.fit import fit
 from hearjax.training.loop import train_members
 from hearjax.training.placement import Feed, Resident, Streamed
@@ -32,9 +36,9 @@ from hearjax.training.step import Params, build_optimizer, compiled_eval, compil
 from .timing import Case, Group
 
 try:
-  from . import pytorch as _pytorch
+  from . import pytorch
 except ImportError:
-  _pytorch = None
+  pytorch = None
 
 # PyTorch's step has no augmentation, and so has none here what is compared with it.
 UNCHANGED = Augmentation(polarity=False, mirror=False, transpose=False, shift_px=0)
@@ -102,9 +106,9 @@ def step_flop(settings: ModelSettings, side: int) -> float:
 # --- Training ---------------------------------------------------------------------------------------------------
 
 
-def steps_alone(settings: ModelSettings, field: np.ndarray, batch: int, steps: int) -> Case:
+def steps_alone(settings: ModelSettings, field: np.ndarray, batch: int, steps: int, lowering: str = 'auto') -> Case:
   """Returns a case of some training steps of one member, as a CPU takes them."""
-  model = build_model(settings, DEFAULT_PIXEL_SCALE_MM)
+  model = build_model(settings, DEFAULT_PIXEL_SCALE_MM, lowering)
   train = TrainSettings(augmentation=UNCHANGED)
   tx = build_optimizer(train, 100)
   states = create_states(model, tx, jax.random.key(0)[None], field.shape[-1])
@@ -122,9 +126,11 @@ def steps_alone(settings: ModelSettings, field: np.ndarray, batch: int, steps: i
   return case
 
 
-def epoch(settings: ModelSettings, feed: Feed, n: int, side: int, members: int, batch: int) -> Case:
+def epoch(
+  settings: ModelSettings, feed: Feed, n: int, side: int, members: int, batch: int, lowering: str = 'auto'
+) -> Case:
   """Returns a case of one epoch of members side by side (one after the other for a single one) on `n` maps."""
-  model = build_model(settings, DEFAULT_PIXEL_SCALE_MM)
+  model = build_model(settings, DEFAULT_PIXEL_SCALE_MM, lowering)
   train = TrainSettings(epochs=1, batch_size=batch, augmentation=UNCHANGED)
   steps = n // batch
   tx = build_optimizer(train, steps)
@@ -156,7 +162,7 @@ def step(size: dict, seed: int) -> Iterator[Group]:
     ('training step', steps_alone(settings, field, BATCH, times), 'step_cases', 1.0),
     ('inference', inference(settings, field, times), 'inference_cases', 0.8),
   ):
-    theirs = getattr(_pytorch, rivals)(model, params, field, times) if _pytorch else {}
+    theirs = getattr(pytorch, rivals)(model, params, field, times) if pytorch else {}
     side = field.shape[-1]
     flop = BATCH * (step_flop(settings, side) if name == 'training step' else forward_flop(settings, side)[0])
     target = {'target': 'hearjax', 'largest_ratio': limit} if theirs else {}
@@ -167,20 +173,48 @@ def lowerings(size: dict, seed: int) -> Iterator[Group]:
   """Every lowering for maps of several sizes, batches of several sizes, and several members side by side."""
   ways = ('auto', *LOWERINGS)
   for side in size['sides']:
-    settings = {way: ModelSettings(crop_px=0, lowering=way) for way in ways}
+    settings = ModelSettings(crop_px=0)
     for batch in size['batches']:
       if side * side * batch > 128**2 * 256:
         continue  # Activations of gigabytes.
       field = noise(batch, seed, side)
-      cases = {way: steps_alone(settings[way], field, batch, 1) for way in ways}
-      flop = batch * step_flop(settings['auto'], side)
+      cases = {way: steps_alone(settings, field, batch, 1, way) for way in ways}
+      flop = batch * step_flop(settings, side)
       yield Group(f'step, {side} px, batch {batch}', cases, side=side, batch=batch, flop=flop, rounds=3)
     members, batch = size['members'][-2], size['batches'][0]
     field = Resident(jnp.asarray(noise(batch, seed, side)))
-    cases = {way: epoch(settings[way], field, batch, side, members, batch) for way in LOWERINGS}
-    flop = batch * step_flop(settings['auto'], side)
+    cases = {way: epoch(settings, field, batch, side, members, batch, way) for way in LOWERINGS}
+    flop = batch * step_flop(settings, side)
     name = f'{members} members in one program, {side} px, batch {batch}'
     yield Group(name, cases, side=side, batch=batch, units=members, flop=flop, rounds=3)
+
+
+def layers(size: dict, seed: int) -> Iterator[Group]:
+  """Every lowering for each layer of the default network: what `choose_lowerings` says, beside all that it may say."""
+  settings, side, channels = ModelSettings(), ModelSettings().crop_px, 1
+  rng = np.random.default_rng(seed)
+  for number, (width, kernel, stride) in enumerate(
+    zip(settings.widths, settings.kernels, settings.strides, strict=True)
+  ):
+    maps = jnp.asarray(rng.normal(size=(BATCH, side, side, channels)), jnp.float32)
+    weights = jnp.asarray(rng.normal(size=(kernel, kernel, channels, width)), jnp.float32)
+    wanted = (1,) if number == 0 else (0, 1)  # Nobody asks for the gradient by the map.
+
+    def value(maps: jax.Array, weights: jax.Array, way: str, stride: int = stride) -> jax.Array:
+      return LOWERINGS[way](maps, weights, stride)
+
+    def total(maps: jax.Array, weights: jax.Array, way: str, stride: int = stride) -> jax.Array:
+      return jnp.sum(jnp.square(LOWERINGS[way](maps, weights, stride)))
+
+    for name, function in (('value', value), ('value and gradient', jax.value_and_grad(total, wanted))):
+      program = jax.jit(function, static_argnames='way', compiler_options=compiler_options())
+      chosen = choose_lowerings(stride, channels, jax.default_backend())[name != 'value']
+      cases = {
+        f'{way}{" (chosen)" if way == chosen else ""}': functools.partial(program, maps, weights, way=way)
+        for way in LOWERINGS
+      }
+      yield Group(f'layer {number + 1}, {name}', cases)
+    side, channels = -(-side // stride), width
 
 
 def members(size: dict, seed: int) -> Iterator[Group]:
@@ -190,7 +224,7 @@ def members(size: dict, seed: int) -> Iterator[Group]:
   batch = min(BATCH, n)
   for count in size['members'][1:]:
     alone = epoch(ModelSettings(), feed, n, side, 1, batch)
-    together = epoch(ModelSettings(lowering='patches'), feed, n, side, count, batch)
+    together = epoch(ModelSettings(), feed, n, side, count, batch, 'patches')
     cases = {'one after the other': lambda alone=alone, count=count: [alone() for _ in range(count)]}
     yield Group(f'{count} members', {**cases, 'side by side': together}, units=count * (n // batch))
 
@@ -224,9 +258,9 @@ def whole_run(size: dict, seed: int) -> Iterator[Group]:
   settings = RunSettings(seeds=seeds, training=train)
   rows = fold_rows(survey, splits, ())
   cases: dict[str, Case] = {'hearjax': lambda: fit(survey, splits, settings).predictions['logit']}
-  if _pytorch:
+  if pytorch:
     model, _ = build(settings.model)
-    cases['PyTorch, one by one'] = lambda: _pytorch.cross_validate(model, survey, rows, settings)
+    cases['PyTorch, one by one'] = lambda: pytorch.cross_validate(model, survey, rows, settings)
   name = f'{size["folds"]} folds x {seeds} seeds x {epochs} epochs, {len(survey)} maps'
   yield Group(name, cases, target='hearjax', largest_seconds=600 if on_cpu else 60, once=True)
 
@@ -237,15 +271,15 @@ import jax, numpy as np
 if len(sys.argv) > 1:
   jax.config.update('jax_compilation_cache_dir', sys.argv[1])
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
-from experiments.benchmarking import groups as _groups
-jax.block_until_ready(_groups.steps_alone(_groups.ModelSettings(), _groups.noise(64, 0), 64, 1)())
+from {package} import groups
+jax.block_until_ready(groups.steps_alone(groups.ModelSettings(), groups.noise(64, 0), 64, 1)())
 """
 
 
 def first_step(size: dict, seed: int) -> Iterator[Group]:
   """From the start of Python to the end of the first training step."""
   with tempfile.TemporaryDirectory() as folder:
-    command = [sys.executable, '-c', FIRST_STEP]
+    command = [sys.executable, '-c', FIRST_STEP.format(package=__package__)]
     cases = {
       'nothing compiled before': lambda: subprocess.run(command, check=True).returncode,
       'with a compilation cache': lambda: subprocess.run([*command, folder], check=True).returncode,
@@ -271,7 +305,7 @@ def sweep(size: dict, seed: int) -> Iterator[Group]:
         model, params, field
       ),
     }
-    theirs = _pytorch.sweep_cases(model, params, field) if _pytorch else {}
+    theirs = pytorch.sweep_cases(model, params, field) if pytorch else {}
     # Relative to the hooks where they can be run, else to a forward pass.
     target = 'every filter dropped alone' if theirs and limits else ''
     yield Group(name, {**ours, **theirs}, tuple(theirs), target=target, **limits)
@@ -305,11 +339,11 @@ def response(size: dict, seed: int) -> Iterator[Group]:
 
   def one_by_one() -> list[float]:
     fields = (numpy_bipole(grid, *parameters) for parameters in zip(scale, flux, tilt, strict=True))
-    return [float(score_fields(model, params, field[None])[0]) for field in fields]
+    return [float(score_fields(model, params, field[None], chunk=1)[0]) for field in fields]
 
   cases = {
     'one by one in NumPy': one_by_one,
-    'in batches': lambda: score_probes(model, params, batch, background),
+    'in batches': lambda: measure_probes(model, [params], batch, [background])[0],
   }
   yield Group('response', cases, target='in batches', smallest_speedup=5)
 
@@ -348,8 +382,46 @@ def archive(size: dict, seed: int) -> Iterator[Group]:
     yield Group('archive', cases, units=len(survey))
 
 
+# --- The whole of it ------------------------------------------------------------------------------------------------
+
+
+def reproduction(size: dict, seed: int) -> Iterator[Group]:
+  """`reproduce --quick` from a cold start, step by step, with the programs that each step compiles."""
+  with tempfile.TemporaryDirectory() as folder:
+    arguments = ['--quick', f'--workdir={folder}/run', f'--seed={seed}', '--compilation_cache=']
+    if size is SMALL:
+      arguments.append('--until=simulate_survey')
+    started = time.perf_counter()
+    _run('reproduce', *arguments)
+    whole = time.perf_counter() - started
+    steps = json.loads(pathlib.Path(folder, 'run', 'timing.json').read_text())
+  seconds = {'whole': whole} | {name: step['seconds'] for name, step in steps.items()}
+  programs = {name: step['programs'] for name, step in steps.items()}
+  target = {} if size is SMALL else {'target': 'whole', 'largest_seconds': 150}
+  yield Group('reproduce', {}, once=True, programs=programs, seconds=seconds, **target)
+
+
+def suite(size: dict, seed: int) -> Iterator[Group]:
+  """The test suite, as `make test` runs it; only from a checkout."""
+  root = pathlib.Path(__file__).parents[2]
+  tests = [] if size is FULL else ['tests/test_chunks.py']
+  if not (root / 'tests').is_dir():
+    return
+  with tempfile.TemporaryDirectory() as cache:
+    command = [sys.executable, '-m', 'pytest', '-n', '2', '--dist', 'loadfile', '-o', f'cache_dir={cache}', *tests]
+    run = functools.partial(subprocess.run, command, check=True, cwd=root, stdout=subprocess.DEVNULL)
+    cases = {'two workers, nothing kept': lambda: run().returncode}
+    yield Group('test suite', cases, target='two workers, nothing kept', largest_seconds=300, once=True)
+
+
+def _run(script: str, *arguments: str) -> int:
+  command = [sys.executable, '-m', __package__.rpartition('.')[0], script, *arguments]
+  return subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
+
+
 GROUPS: dict[str, Callable[[dict, int], Iterator[Group]]] = {
   'step': step,
+  'layers': layers,
   'lowerings': lowerings,
   'members': members,
   'survey_size': survey_size,
@@ -360,6 +432,8 @@ GROUPS: dict[str, Callable[[dict, int], Iterator[Group]]] = {
   'elimination': elimination,
   'response': response,
   'archive': archive,
+  'reproduce': reproduction,
+  'suite': suite,
 }
 
 
@@ -402,4 +476,4 @@ def memory() -> dict[str, float]:
 
 def pytorch_version() -> str | None:
   """Returns the version of PyTorch, None where it is not installed."""
-  return str(_pytorch.torch.__version__) if _pytorch else None
+  return str(pytorch.torch.__version__) if pytorch else None

@@ -28,6 +28,8 @@ class Group:
       reference.
     rounds: Largest number of rounds, for cases that take long.
     once: Whether they take so long that each runs once, its compilation included.
+    programs: Programs that each case compiled, where that was counted.
+    seconds: What each case took, where that was measured already.
   """
 
   name: str
@@ -43,6 +45,8 @@ class Group:
   smallest_speedup: float | None = None
   rounds: int = 1_000
   once: bool = False
+  programs: dict[str, int] = dataclasses.field(default_factory=dict)
+  seconds: dict[str, float] | None = None
 
 
 def time_cases(group: Group, repeats: int) -> dict[str, np.ndarray]:
@@ -55,6 +59,8 @@ def time_cases(group: Group, repeats: int) -> dict[str, np.ndarray]:
   Returns:
     `[round]` seconds of one unit of work, for every case.
   """
+  if group.seconds is not None:
+    return {name: np.array([value]) for name, value in group.seconds.items()}
   repeats = 1 if group.once else min(repeats, group.rounds)
   if not group.once:
     for case in group.cases.values():
@@ -89,7 +95,7 @@ def describe(group: Group, seconds: dict[str, np.ndarray], peak: float) -> list[
   for case, times in seconds.items():
     low, median, high = np.percentile(times, (25, 50, 75)).tolist()
     row = {'group': group.name, 'case': case, 'seconds': median, 'seconds_low': low, 'seconds_high': high}
-    row |= {'side': group.side, 'batch': group.batch}
+    row |= {'side': group.side, 'batch': group.batch, 'programs': group.programs.get(case, 0)}
     row |= {'ratio': median / reference, 'share_of_peak': group.flop / median / peak}
     rows.append({**row, 'target': judge(group, median, reference) if case == group.target else ''})
   return rows

@@ -90,7 +90,7 @@ class Execution:
   members_at_once: int = 0
   streamed: bool = False
   block_maps: int = 4096
-  checkpoint_every: int = 5
+  checkpoint_every: int = 10
   lowering: str = dataclasses.field(default='auto', metadata={'choices': ('auto', *LOWERINGS)})
 
   def __post_init__(self):
