@@ -5,7 +5,6 @@ process.
 """
 
 import dataclasses
-import functools
 import importlib
 import inspect
 import os
@@ -15,7 +14,7 @@ import sys
 import types
 import typing
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -38,6 +37,7 @@ class Flags:
     self._values = absl_flags.FlagValues()
     self._names: list[str] = []
     self._entries: dict[type, dict[str, str]] = {}  # Settings -> entry -> flag.
+    self._chosen: list[str] = []  # Of which at least one must be named.
     self.switch('debug', False, 'Show the full traceback of an error instead of one sentence.')
     self.path(
       'compilation_cache', default_cache(), 'Folder that keeps compiled programs for later runs; empty for none.'
@@ -80,6 +80,8 @@ class Flags:
       str: lambda: absl_flags.EnumParser(list(choices)) if choices else absl_flags.ArgumentParser(),
     }[of]()
     self._add(absl_flags.DEFINE_multi, _Listed(parser), None, name, [tuple(default)], text)
+    if choices and default:
+      self._chosen.append(name)
 
   def require(self, *names: str) -> None:
     """Lets the script not start without these flags."""
@@ -170,6 +172,9 @@ class Flags:
       raise ValueError(str(error)) from error
     if len(rest) > 1:
       raise ValueError(f'unexpected argument {rest[1]!r}; flags are written --name=value (see --help).')
+    empty = next((name for name in self._chosen if not getattr(self, name)), None)
+    if empty:
+      raise ValueError(f'flag --{empty}= names nothing; leave it out for the default.')
 
   def help(self) -> str:
     """Returns a paragraph for each flag."""
@@ -295,24 +300,11 @@ def check_unused(flags: Flags, *products: pathlib.Path) -> None:
     raise FileExistsError(f'{there} is there already; replace it with --overwrite, or name another place.')
 
 
-@functools.lru_cache(maxsize=1)
-def _read_run(workdir: str, survey: str | None, stamp: object) -> Any:
+def load_run(flags: Flags) -> Any:
+  """Returns the run of --workdir at the intervals that it learnt from."""
   from hearjax.training.run import Run  # Only here: `--help` and `verify` do without.
 
-  return Run.load(workdir, survey).at_learnt_intervals()
-
-
-def load_run(flags: Flags) -> Any:
-  """Returns the run of --workdir at the intervals that it learnt from; read once where several scripts need it."""
-  product = pathlib.Path(flags.workdir) / 'predictions' / 'cnn.ecsv'
-  return _read_run(flags.workdir, flags.survey, product.stat().st_mtime_ns if product.exists() else None)
-
-
-def check_parts(parts: Sequence[str], known: Mapping[str, object]) -> None:
-  """Raises ValueError where a part that a script shall do is unknown, or there is none."""
-  unknown = [part for part in parts if part not in known]
-  if unknown or not parts:
-    raise ValueError(f'There is no part {", ".join(unknown) or "to do"}; choose among {", ".join(known)}.')
+  return Run.load(flags.workdir, flags.survey).at_learnt_intervals()
 
 
 def default_cache() -> str:

@@ -349,7 +349,7 @@ def response(size: dict, seed: int) -> Iterator[Group]:
 
 
 def numpy_bipole(grid: Grid, scale_mm: float, flux_mx: float, tilt_deg: float) -> np.ndarray:
-  """Returns `[y, x]` the bipole of `hearjax.fields` [G], as a user of NumPy would write it."""
+  """Returns `[y, x]` the bipole of `hearjax.maps.synthetic` [G], as a user of NumPy would write it."""
   axis = scale_mm / 2 * np.array([np.cos(np.deg2rad(tilt_deg)), -np.sin(np.deg2rad(tilt_deg))])
   field = np.zeros((grid.size, grid.size))
   for sign in (1, -1):

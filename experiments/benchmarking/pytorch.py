@@ -205,7 +205,7 @@ def sweep_cases(
 
 
 def cross_validate(model: EmergenceNetwork, survey: Survey, rows: Sequence[FoldRows], settings: RunSettings) -> None:
-  """Trains every member one after the other, as `hearjax.cross_validation` does without augmentation, and tests it.
+  """Trains every member one after the other, as `hearjax.fit` does without augmentation, and tests it.
 
   Validation is the loss after every epoch; neither the best parameters are kept nor a threshold is chosen.
   """

@@ -1,7 +1,4 @@
-"""What trained members say of the magnetograms of their own test folds, as these are or after a change of the field.
-
-And the scores of that which the panel and the spectral response share, with intervals over pairs.
-"""
+"""The magnetograms that interpretation looks at: what members say of those of their own test folds, and quiet Sun."""
 
 import functools
 import itertools

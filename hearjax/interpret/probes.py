@@ -1,4 +1,4 @@
-"""Synthetic fields in front of backgrounds: made, shown to a network, scored and differentiated in one program."""
+"""Synthetic fields in front of backgrounds: made, shown to networks, described."""
 
 import functools
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """The output of trained members as a function of the physical parameters of synthetic magnetograms.
 
-Every family of `fields` is swept over its length scale and its strength, at fixed peak field and at fixed total flux,
+Every family of `maps.synthetic` is swept over its length scale and its strength, at fixed peak field and at fixed total flux,
 on nothing, on noise, or in quiet Sun. A point of such a plane is an average over samples that differ in direction,
 chance and background; the samples are the same at all points, so that differences between points are not due to them.
 
