@@ -4,7 +4,18 @@ VENV = .venv
 IN = $(VENV)/bin/python
 WORKDIR ?= runs/quick
 
-.PHONY: install reproduce test lint
+# By its name, or from pyenv; empty where there is none.
+python = $(shell python$(1) --version > /dev/null 2>&1 && echo python$(1) \
+  || { found=$$(pyenv prefix $(1) 2> /dev/null) && echo $$found/bin/python; })
+PYTHON_OLDEST ?= $(call python,3.11)
+PYTHON_NEWEST ?= $(call python,3.13)
+# What is run with the oldest and with the newest packages: a little of everything.
+PART = -n 2 tests/survey tests/verification tests/report tests/training/test_export.py tests/training/test_fit.py \
+  tests/training/test_loop.py tests/training/test_step.py tests/maps/test_synthetic.py tests/maps/test_transforms.py \
+  tests/models/test_network.py tests/observe/test_hear.py tests/observe/test_magnetogram.py \
+  tests/interpret/test_compaction.py tests/interpret/test_pruning.py tests/experiments/test_wheel.py
+
+.PHONY: install reproduce test test-oldest test-newest lint
 
 install: $(VENV)/installed
 
@@ -19,6 +30,26 @@ reproduce: install
 
 test: install
 	$(IN) -m pytest
+
+test-oldest:
+	@$(if $(PYTHON_OLDEST),$(MAKE) --no-print-directory .venv-oldest/installed,echo 'Left out: there is no Python 3.11.')
+	$(if $(PYTHON_OLDEST),.venv-oldest/bin/python -m pytest $(PART))
+
+.venv-oldest/installed: setup.cfg pyproject.toml requirements.txt .ci/oldest.py
+	$(PYTHON_OLDEST) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --upgrade pip
+	.venv-oldest/bin/python -m pip install --quiet $$(.venv-oldest/bin/python .ci/oldest.py) --editable .
+	touch $@
+
+test-newest:
+	@$(if $(PYTHON_NEWEST),$(MAKE) --no-print-directory .venv-newest/installed,echo 'Left out: there is no Python 3.13.')
+	$(if $(PYTHON_NEWEST),.venv-newest/bin/python -m pytest $(PART))
+
+.venv-newest/installed: setup.cfg pyproject.toml requirements.txt
+	$(PYTHON_NEWEST) -m venv .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --upgrade pip
+	.venv-newest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[test]'
+	touch $@
 
 lint: install
 	$(IN) -m ruff check .

@@ -118,7 +118,7 @@ class Flags:
     texts = _documented(kind)
     for field in dataclasses.fields(kind):
       if dataclasses.is_dataclass(field.type):
-        self.settings(field.type, names.get(field.name, prefix))
+        self.settings(field.type, names.get(field.name, prefix), **names)
         continue
       name = names.get(field.name, prefix + field.name)
       self._entries[kind][field.name] = name

@@ -49,12 +49,14 @@ def define_flags(flags: cli.Flags) -> None:
   text = 'Heliocentric angle beyond which the field counts as missing [deg].'
   flags.number('max_angle', 75.0, text, lower_bound=1.0, upper_bound=90.0)
   flags.path('out', None, 'Folder for scores.ecsv and one picture per file.')
-  flags.require('workdir', 'fits', 'out')
+  flags.require('workdir', 'out')
 
 
 def main(flags: cli.Flags) -> None:
   if (flags.longitude is None) != (flags.latitude is None):
     raise ValueError('Give --longitude and --latitude together, or neither to tile the map.')
+  if not flags.fits:
+    raise ValueError('Name at least one magnetogram with --fits=FILE.')
   paths = find_files(flags.fits)
   out = pathlib.Path(flags.out)
   pictures = name_pictures(out, paths)

@@ -1,6 +1,10 @@
 """For all tests: a survey small enough to check by hand, a small run, networks of worlds whose answer is known."""
 
+import contextlib
+import fcntl
 import functools
+import hashlib
+import os
 import pathlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -9,13 +13,16 @@ import jax
 import numpy as np
 import pytest
 
+import hearjax
 from hearjax.simulate.sun import Sun, change_sun
 from hearjax.simulate.worlds import simulate_survey
 from hearjax.survey import intervals as hear_intervals
+from hearjax.survey.archive import read_survey, write_survey
 from hearjax.survey.survey import Survey
 from hearjax.training.fit import fit
 from hearjax.training.run import Run
-from hearjax.training.settings import RunSettings, TrainSettings
+from hearjax.training.settings import Execution, RunSettings, TrainSettings
+from hearjax.training.workdir import PRODUCT
 from tests.scripts import succeed
 
 
@@ -71,23 +78,60 @@ def make_survey(pairs: int = 3, intervals: Sequence[int] = (-2, -1), size: int =
   )
 
 
+def survey_apart(pairs: int, size: int = 16, intervals: Sequence[int] = (-2, -1)) -> Survey:
+  """Returns such a survey whose regions follow each other at intervals of months, so that no two pairs are linked."""
+  survey = make_survey(pairs=pairs, size=size, intervals=intervals)
+  return survey.replace(mjd=55500.0 + 60.0 * survey.region)
+
+
 @pytest.fixture
 def tiny_survey() -> Survey:
   """Three pairs, two intervals, 32 x 32 px."""
   return make_survey()
 
 
-@pytest.fixture(scope='session', autouse=True)
-def compiled_programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-  """What is compiled once serves the whole session, scripts in processes of their own among it."""
-  options = {'compilation_cache_dir': str(tmp_path_factory.mktemp('compiled'))}
-  options['persistent_cache_min_compile_time_secs'] = '0.1'
-  with pytest.MonkeyPatch.context() as patch:
-    for name, value in options.items():
-      patch.setenv(f'JAX_{name.upper()}', value)
-    jax.config.update('jax_compilation_cache_dir', options['compilation_cache_dir'])
-    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
+# --- What is kept -------------------------------------------------------------------------------------------------
+
+MOST_COMPILED = 2**30  # [bytes] A larger folder of compiled programs is emptied.
+
+
+def pytest_configure(config: pytest.Config) -> None:
+  """Lets what is compiled once serve all workers, scripts in processes of their own, and later sessions."""
+  folder = config.cache.mkdir('compiled')
+  is_worker = 'PYTEST_XDIST_WORKER' in os.environ
+  if not is_worker and sum(path.stat().st_size for path in folder.iterdir()) > MOST_COMPILED:
+    shutil.rmtree(folder)
+  for name, value in {'compilation_cache_dir': str(folder), 'persistent_cache_min_compile_time_secs': 0.0}.items():
+    os.environ[f'JAX_{name.upper()}'] = str(value)
+    jax.config.update(f'jax_{name}', value)
+  # Of an entry that another process has not written to its end: it is compiled here then.
+  config.addinivalue_line('filterwarnings', 'ignore:Error reading persistent compilation cache entry')
+
+
+@contextlib.contextmanager
+def float64() -> Iterator[None]:
+  """Lets JAX compute in double precision, as `jax.enable_x64` does since version 0.8."""
+  jax.config.update('jax_enable_x64', True)
+  try:
     yield
+  finally:
+    jax.config.update('jax_enable_x64', False)
+
+
+@contextlib.contextmanager
+def locked(path: pathlib.Path) -> Iterator[None]:
+  """Lets other processes wait here."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with path.open('w') as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    yield
+
+
+@pytest.fixture(scope='session')
+def session_folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+  """A folder of the session that its workers share."""
+  folder = tmp_path_factory.getbasetemp()
+  return folder.parent if 'PYTEST_XDIST_WORKER' in os.environ else folder
 
 
 # --- A run of the scripts, as small as can be -------------------------------------------------------------------
@@ -96,18 +140,22 @@ QUICK = ('--folds=2', '--epochs=3', '--batch_size=16', '--widths=4,8', '--kernel
 
 
 @pytest.fixture(scope='session')
-def quick_survey(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+def quick_survey(session_folder: pathlib.Path) -> pathlib.Path:
   """A simulated archive: 12 pairs, two intervals, 32 x 32 px."""
-  path = tmp_path_factory.mktemp('quick') / 'survey'
-  succeed('simulate_survey', f'--out={path}', '--pairs=12', '--size=32', '--intervals=-3,-1', '--seed=5')
+  path = session_folder / 'quick' / 'survey'
+  with locked(session_folder / 'quick_survey.lock'):
+    if not path.exists():
+      succeed('simulate_survey', f'--out={path}', '--pairs=12', '--size=32', '--intervals=-3,-1', '--seed=5')
   return path
 
 
 @pytest.fixture(scope='session')
-def quick_run(quick_survey: pathlib.Path) -> pathlib.Path:
+def quick_run(quick_survey: pathlib.Path, session_folder: pathlib.Path) -> pathlib.Path:
   """A finished work directory of two networks on it; tests that write take a copy."""
   workdir = quick_survey.parent / 'work'
-  succeed('train', f'--survey={quick_survey}', f'--workdir={workdir}', *QUICK)
+  with locked(session_folder / 'quick_run.lock'):
+    if not workdir.exists():
+      succeed('train', f'--survey={quick_survey}', f'--workdir={workdir}', *QUICK)
   return workdir
 
 
@@ -127,24 +175,44 @@ WORLDS = {
   'null': ('null', ()),
 }
 WORLD_SEED, WORLD_PX = 301, 64
-WORLD_PAIRS, WORLD_EPOCHS = 240, 60  # The same everywhere: one compilation trains all.
+WORLD_PAIRS, WORLD_EPOCHS = 240, 40  # The same everywhere: one compilation trains all.
+
+
+# What they depend on; all else may change and they are still the same.
+ROOMS = ('.', 'survey', 'maps', 'verification', 'simulate', 'models', 'forecast', 'training')
 
 
 @pytest.fixture(scope='session')
-def known_world(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
-  """Returns a function from a name in `WORLDS` to its finished run; each is trained once in a session."""
+def known_world(request: pytest.FixtureRequest) -> Callable[[str], Run]:
+  """Returns a function from a name in `WORLDS` to its finished run; each is trained once, and kept between sessions."""
+  source = hashlib.sha256(f'{jax.__version__} {WORLD_SEED} {WORLD_PX} {WORLD_PAIRS} {WORLD_EPOCHS}'.encode())
+  for room in ROOMS:
+    for path in sorted((pathlib.Path(hearjax.__file__).parent / room).glob('*.py')):
+      source.update(path.read_bytes())
+  root = request.config.cache.mkdir('known_worlds')
 
   @functools.cache
   def trained(name: str) -> Run:
     world, changes = WORLDS[name]
-    sun = change_sun(Sun(), changes)
-    survey = simulate_survey(WORLD_SEED, WORLD_PAIRS, (-1,), WORLD_PX, world, sun)
-    return train_world(survey)
+    key = hashlib.sha256(repr((source.hexdigest(), world, changes)).encode()).hexdigest()[:16]
+    folder = root / f'{name}_{key}'
+    with locked(root / f'{name}.lock'):
+      for stale in set(root.glob(f'{name}_*')) - {folder}:
+        shutil.rmtree(stale)
+      if not (folder / 'survey').exists():
+        sun = change_sun(Sun(), changes)
+        survey = simulate_survey(WORLD_SEED, WORLD_PAIRS, (-1,), WORLD_PX, world, sun)
+        write_survey(folder / 'writing', survey)
+        (folder / 'writing').rename(folder / 'survey')
+      if not (folder / 'work' / PRODUCT).exists():
+        train_world(read_survey(folder / 'survey'), folder / 'work')
+      return Run.load(folder / 'work', folder / 'survey')
 
   return trained
 
 
-def train_world(survey: Survey) -> Run:
-  """Trains two networks on a survey of a known world, in memory."""
+def train_world(survey: Survey, workdir: pathlib.Path) -> None:
+  """Trains two networks on a survey of a known world."""
   training = TrainSettings(epochs=WORLD_EPOCHS, patience=WORLD_EPOCHS, batch_size=32)
-  return fit(survey, settings=RunSettings(folds=2, training=training))
+  settings = RunSettings(folds=2, training=training)
+  fit(survey, settings=settings, workdir=workdir, execution=Execution(checkpoint_every=WORLD_EPOCHS))

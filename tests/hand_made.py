@@ -5,6 +5,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+from astropy.table import Table
+from scipy.special import expit, logit
 
 from hearjax.interpret.maps import changed_logits
 from hearjax.models.network import ModelSettings, build_model
@@ -13,7 +15,7 @@ from hearjax.survey.survey import Survey, checksum
 from hearjax.training.ensemble import Ensemble, member_name, stack_members
 from hearjax.training.run import Run
 from hearjax.training.settings import RunSettings
-from hearjax.verification.predictions import build_predictions
+from hearjax.verification.predictions import build_predictions, check_predictions
 
 
 def one_layer(kernels, bias=0.0, logit=1.0, strides=(1,), **settings):
@@ -49,7 +51,7 @@ def with_fields(survey: Survey, draw, seed: int = 0) -> Survey:
   return survey.replace(field=np.stack([draw(rng, label) for label in survey.label]).astype(np.float32))
 
 
-def make_run(survey: Survey, settings: ModelSettings, members, folds: int = 1) -> Run:
+def make_run(survey: Survey, settings: ModelSettings, members, folds: int = 1, **domain) -> Run:
   """Returns a run, its folds dealt out by pair, with its predictions at the threshold of the median.
 
   Args:
@@ -57,6 +59,7 @@ def make_run(survey: Survey, settings: ModelSettings, members, folds: int = 1) -
     settings: Of the network.
     members: Parameters of each member, fold by fold; one set for all.
     folds: Number of folds.
+    **domain: What the networks are said to have been trained on.
   """
   members = members if isinstance(members, list) else [members] * folds
   params = stack_members(jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), members))
@@ -64,16 +67,55 @@ def make_run(survey: Survey, settings: ModelSettings, members, folds: int = 1) -
   names = tuple(member_name(fold, seed) for fold in range(folds) for seed in range(seeds))
   dealt = [tuple(name for pair, name in enumerate(survey.pair_ids) if pair % folds == fold) for fold in range(folds)]
   splits = Splits(tuple(Fold(test, (), ()) for test in dealt), 0, 0.0, 0.0, checksum(survey))
-  ensemble = Ensemble(build_model(settings, survey.pixel_scale_mm), params, names, {})
+  ensemble = Ensemble(build_model(settings, survey.pixel_scale_mm), params, names, domain)
   run = Run(survey, splits, RunSettings(model=settings), ensemble, None)
   if not np.isfinite(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(params)])).all():
     return run
-  logit = changed_logits(run).astype(float)
+  said = changed_logits(run).astype(float)
   columns = {
     'row': np.arange(len(survey)),
     'fold': survey.pair % folds,
     'seed': np.zeros(len(survey), int),
-    'logit': logit,
-    'threshold': np.full(len(survey), 1 / (1 + np.exp(-np.median(logit)))),
+    'logit': said,
+    'threshold': np.full(len(survey), 1 / (1 + np.exp(-np.median(said)))),
   }
   return dataclasses.replace(run, predictions=build_predictions(survey, columns, 'cnn', {}))
+
+
+DOMAIN = {
+  'unsigned_flux_mx': [1e20, 4e21],
+  'peak_gauss': [50.0, 900.0],
+  'min_mu': 0.42,
+  'max_missing': 0.2,
+  'source': 'simulated',
+  'pixel_scale_mm': 1.39,
+  'size': 48,
+  'n_frames': 547,
+}
+
+
+HOURS = {-5: -24.27, -1: -2.93, 0: 2.4}
+
+
+def make_table(probability, model='cnn', intervals=(-1,), threshold=0.5, n_folds=4, seed=0) -> Table:
+  """A predictions table of `[pair, region, interval]` probabilities; region 0 of a pair is the control."""
+  n_pairs, _, n_intervals = probability.shape
+  pair, label, number = (axis.ravel() for axis in np.indices((n_pairs, 2, n_intervals)))
+  interval = np.asarray(intervals)[number]
+  table = Table()
+  table['region_id'] = [f'{"EAR" if one else "CR"}{p:03d}' for p, one in zip(pair, label, strict=True)]
+  table['pair_id'] = [f'pair{p:03d}' for p in pair]
+  table['label'], table['interval'] = label, interval
+  table['hours'] = [HOURS[i] for i in interval]
+  table['fold'], table['seed'] = pair % n_folds, seed
+  table['logit'] = logit(probability.ravel())
+  table['probability'] = probability.ravel()
+  table['threshold'] = np.broadcast_to(threshold, len(table))
+  table.meta = {'model': model, 'settings': {}, 'survey_checksum': 'abc', 'survey_source': 'simulated'}
+  return check_predictions(table, model)
+
+
+def random_table(n_pairs=60, intervals=(-5, -1), skill=0.0, seed=0, **keywords) -> Table:
+  shift = skill * np.array([-0.5, 0.5])[:, None]
+  noise = np.random.default_rng(seed).standard_normal((n_pairs, 2, len(intervals)))
+  return make_table(expit(noise + shift), intervals=intervals, **keywords)

@@ -1,29 +1,25 @@
 """How tests run scripts: as a user does, or in the process of the tests, which has imported and compiled already."""
 
 import contextlib
+import importlib
 import io
 import os
 import pathlib
-import runpy
 import subprocess
 import sys
 import warnings
 from collections.abc import Callable
-from unittest import mock
 
-from absl import app
-from absl.testing import flagsaver
+from absl import logging
 
-import experiments.cli  # noqa: F401  Its flag must be there before flags are saved.
+from experiments import cli
 
 ROOT = pathlib.Path(__file__).parents[1]
 Run = Callable[..., subprocess.CompletedProcess]
 
-app.define_help_flags()  # Once in a process; a flag that a script defines is gone when it has ended.
-
 
 def command(name: str, *arguments: object) -> list[str]:
-  return [sys.executable, '-m', f'experiments.{name}', *map(str, arguments)]
+  return [sys.executable, '-m', 'experiments', name, *map(str, arguments)]
 
 
 def as_user(name: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess:
@@ -35,25 +31,19 @@ def as_user(name: str, *arguments: object, **environment: str) -> subprocess.Com
 
 def in_process(name: str, *arguments: object) -> subprocess.CompletedProcess:
   """Does the same here; what is no mistake of the user's is raised."""
-  arguments = [name, *map(str, arguments)]
-  out, err = io.StringIO(), io.StringIO()
-  status = None
-  with (
-    flagsaver.flagsaver(),
-    warnings.catch_warnings(),
-    mock.patch.object(sys, 'argv', arguments),
-    contextlib.redirect_stdout(out),
-    contextlib.redirect_stderr(err),
-  ):
+  out, err, verbosity = io.StringIO(), io.StringIO(), logging.get_verbosity()
+  argv = [name, *map(str, arguments)]
+  with warnings.catch_warnings(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
     warnings.simplefilter('default')
     try:
-      runpy.run_module(f'experiments.{name}', run_name='__main__', alter_sys=True)
-    except SystemExit as exit:
-      status = exit.code
-  if isinstance(status, str):  # Python would print it and exit with 1.
-    err.write(status + '\n')
-    status = 1
-  return subprocess.CompletedProcess(arguments, status or 0, out.getvalue(), err.getvalue())
+      status = cli.execute(importlib.import_module(f'experiments.{name}'), argv)
+    except SystemExit as end:  # With a sentence, which Python would print, or a status.
+      status = end.code
+      if isinstance(status, str):
+        status = print(status, file=err) or 1
+    finally:
+      logging.set_verbosity(verbosity)
+  return subprocess.CompletedProcess(argv, status or 0, out.getvalue(), err.getvalue())
 
 
 def succeed(name: str, *arguments: object, run: Run = in_process) -> str:

@@ -92,7 +92,7 @@ def plot_spectral(table: Table, path: str | os.PathLike) -> None:
   _ticks_mm(lower, low, high)
   lower.minorticks_off()
   poles = upper.secondary_xaxis(
-    'top', (lambda x: x * POLE_DISTANCE_PER_WAVELENGTH, lambda x: x / POLE_DISTANCE_PER_WAVELENGTH)
+    'top', functions=(lambda x: x * POLE_DISTANCE_PER_WAVELENGTH, lambda x: x / POLE_DISTANCE_PER_WAVELENGTH)
   )
   poles.set_xlabel('Distance of opposite point poles with most power there [Mm]')
   _ticks_mm(poles, low * POLE_DISTANCE_PER_WAVELENGTH, high * POLE_DISTANCE_PER_WAVELENGTH)

@@ -54,7 +54,8 @@ def save_params(directory: str | os.PathLike, params: Any) -> None:
   directory = pathlib.Path(directory).resolve()
   try:
     with ocp.StandardCheckpointer() as checkpointer:
-      checkpointer.save(directory / '0' / 'params', params, force=True)
+      # From the host, so that nothing is said of devices, which may be others where it is restored.
+      checkpointer.save(directory / '0' / 'params', jax.device_get(params), force=True)
   except Exception as error:  # TensorStore tells a full disk as a ValueError.
     raise OSError(f'Cannot write {directory}: is the disk full, or the folder not writable?') from error
 

@@ -55,8 +55,8 @@ class Run:
   directory: pathlib.Path | None = None
 
   def __repr__(self) -> str:
-    place = f', in {self.directory}' if self.directory else ''
-    return f'<Run: {self.splits!r}, {self.ensemble!r}, {self.survey!r}{place}>'
+    lines = [self.ensemble, self.splits, self.survey, *([self.directory] if self.directory else [])]
+    return '\n'.join(['<Run>', *(f'  {line}' for line in lines)])
 
   @functools.cached_property
   def folds(self) -> tuple[FoldRows, ...]:

@@ -10,7 +10,7 @@ import pytest
 from hearjax.interpret import compaction
 from hearjax.interpret.ablation import masked_logits
 from hearjax.models.network import build_model
-from tests.test_pruning import SMALL, random_field, random_network
+from tests.interpret.test_pruning import SMALL, random_field, random_network
 
 KEPT = np.array([0, 1, 1, 1, 0, 0, 1, 1, 0, 1, 0, 1], bool)
 

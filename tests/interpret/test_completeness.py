@@ -5,14 +5,14 @@ from hearjax.interpret import completeness
 from hearjax.interpret.completeness import Injection, Recovery, completeness_table, inject, limit_table, threshold_for
 from hearjax.maps import synthetic
 from tests.conftest import make_survey
-from tests.test_response import ONE_LAYER, flux_meter, make_run
+from tests.interpret.test_response import ONE_LAYER, flux_meter, run_of
 
 PIXELS_MX = 32 * 32 * 1.39**2 * 1e16  # 1 G over the whole map [Mx].
 
 
 @pytest.fixture(scope='module')
 def meter():
-  return make_run(ONE_LAYER, flux_meter(), members=2, survey=make_survey(pairs=20))
+  return run_of(ONE_LAYER, flux_meter(), members=2, survey=make_survey(pairs=20))
 
 
 def settings(**changes):
@@ -44,7 +44,7 @@ def test_the_false_alarm_rate_is_kept(meter):
 
 
 def test_a_network_that_looks_at_nothing_detects_as_often_as_it_errs():
-  run = make_run(ONE_LAYER, flux_meter(gain=0.0), survey=make_survey(pairs=10))
+  run = run_of(ONE_LAYER, flux_meter(gain=0.0), survey=make_survey(pairs=10))
   recovery = inject(run, settings())
   assert recovery.found.sum() == 0 and recovery.false_alarm_rate == 0
   assert np.all(np.isinf(limit_table(recovery, 20)['flux_mx']))
@@ -149,7 +149,7 @@ def test_injections_that_cannot_be_made(meter, changes, sentence):
 
 def test_a_survey_of_one_class_is_told():
   survey = make_survey(pairs=4)
-  run = make_run(ONE_LAYER, flux_meter(), survey=survey.select(survey.label == 1))
+  run = run_of(ONE_LAYER, flux_meter(), survey=survey.select(survey.label == 1))
   with pytest.raises(ValueError, match='holds no control region'):
     inject(run, settings())
 

@@ -14,7 +14,7 @@ from hearjax.maps.features import length_scale, unsigned_flux
 from hearjax.maps.synthetic import Grid
 from hearjax.models.network import ModelSettings, build_model
 from tests.conftest import make_survey
-from tests.test_pruning import NAMED, hand_made, make_part
+from tests.interpret.test_pruning import NAMED, hand_made, make_part
 
 PIXEL_MM = 1.39
 
@@ -126,7 +126,7 @@ def test_stability_finds_the_same_filters_in_another_order():
 
 
 def test_the_strongest_patch_is_where_the_filter_looks():
-  settings = ModelSettings(widths=(1, 1), kernels=(5, 3), strides=(2, 1), crop_px=16, scale_gauss=1.0, lowering='lax')
+  settings = ModelSettings(widths=(1, 1), kernels=(5, 3), strides=(2, 1), crop_px=16, scale_gauss=1.0)
   model = build_model(settings, PIXEL_MM)
   params = fill(model, 16, 1.0)
   field = np.zeros((3, 24, 24), np.float32)

@@ -1,23 +1,26 @@
 """Sweep and elimination: equal to masking one by one, and right about a network whose one good filter is known."""
 
-import dataclasses
-import json
-import shutil
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from astropy.table import Table
 from scipy.special import expit
 
 from hearjax.interpret import compaction, pruning
-from hearjax.interpret.ablation import build_masks, count_parameters, even_chunk, filter_layers, masked_logits, sweep
+from hearjax.interpret.ablation import (
+  THREADS,
+  build_masks,
+  count_parameters,
+  even_chunk,
+  filter_layers,
+  masked_logits,
+  sweep,
+)
 from hearjax.interpret.pruning import Part
 from hearjax.models.network import ModelSettings, build_model, full_masks
-from hearjax.training.run import load
 from hearjax.verification.scores import best_threshold, tss_at
-from tests.scripts import as_user, fail, succeed
+from tests.conftest import make_survey
+from tests.hand_made import make_run, one_layer
 
 SMALL = ModelSettings(widths=(3, 5, 4), kernels=(5, 3, 3), strides=(2, 2, 1), crop_px=16, symmetries=('polarity',))
 CHUNK = 4  # One size in most tests, so that the sweep compiles once.
@@ -29,8 +32,8 @@ def random_field(n, size=24, seed=0):
   return 100 * np.random.default_rng(seed).normal(size=(n, size, size)).astype(np.float32)
 
 
-def random_network(settings=SMALL):
-  model = build_model(settings, 1.39)
+def random_network(settings=SMALL, lowering='auto'):
+  model = build_model(settings, 1.39, lowering)
   params = jax.jit(model.init)(jax.random.key(3), random_field(1))
   # Biases that are not 0, as after training.
   return model, jax.tree.map(lambda leaf: leaf + 0.1 * np.cos(np.arange(leaf.size)).reshape(leaf.shape), params)
@@ -65,7 +68,7 @@ def make_part(pairs=10, seed=0):
 @pytest.mark.parametrize('dropped', [(), (0, 4, 9)])
 @pytest.mark.parametrize('lowering', ['auto', 'lax'])
 def test_sweep_equals_masking_one_by_one(dropped, lowering):
-  model, params = random_network(dataclasses.replace(SMALL, lowering=lowering))
+  model, params = random_network(lowering=lowering)
   field = random_field(7)
   field[2, :5] = np.nan
   kept = np.ones(12, bool)
@@ -99,7 +102,16 @@ def test_the_sweep_does_not_depend_on_the_chunk():
   whole, parts = sweep(model, params, field, chunk=7), sweep(model, params, field, chunk=CHUNK)
   np.testing.assert_allclose(whole.without, parts.without, atol=1e-5)
   np.testing.assert_allclose(whole.strength, parts.strength, rtol=1e-5, atol=1e-6)
-  assert (even_chunk(80, 64), even_chunk(64, 64), even_chunk(270, 64), even_chunk(1, 64)) == (40, 64, 54, 1)
+
+
+@pytest.mark.parametrize('n', [1, 2, 64, 80, 128, 129, 270, 1000])
+def test_chunks_are_even_and_leave_no_thread_without_work(n):
+  chunk = even_chunk(n, 64)
+  parts = -(-n // chunk)
+  assert 1 <= chunk <= 64
+  # All threads go as many rounds, and not one more than they must; what fills the last part up is little.
+  assert -(-parts // THREADS) == -(-n // (64 * THREADS))
+  assert parts * chunk - n < parts
 
 
 def test_contributions_of_the_last_layer_are_pooled_activation_times_weight():
@@ -216,71 +228,8 @@ def test_stopping_rule(tss, error, step):
   assert pruning.stop(np.array(tss), error) == step
 
 
-# --- The script -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_the_script_writes_what_the_design_names(finished):
-  assert 'fold00_seed0' in succeed('prune', f'--workdir={finished}', '--resamples=50', run=as_user)
-  directory = finished / 'pruning'
-  tables = {
-    name: Table.read(directory / f'{name}.ecsv', format='ascii.ecsv')
-    for name in ('filters', 'path', 'stability', 'compacted')
-  }
-  assert len(tables['filters']) == 2 * 12 and len(tables['path']) == 2 * 3 * 11
-  for table in tables.values():
-    assert table.meta['survey_source'] == 'simulated' and len(table.meta['survey_checksum']) == 64
-  assert np.all(tables['compacted']['largest_difference'] < 1e-5)
-  path = tables['path']
-  assert np.all(path['test_tss_low'] <= path['test_tss_high'])
-  chosen = path[path['chosen'] & (path['order'] == 'greedy')]
-  assert chosen['n_filters'].tolist() == tables['compacted']['n_filters_compacted'].tolist()
-  for figure in ('path', 'filters', 'contribution'):
-    assert (directory / f'{figure}.png').stat().st_size > 10_000
-  model, params = compaction.load_compacted(directory / 'compacted' / 'fold01_seed0')
-  assert sum(model.settings.widths) == chosen['n_filters'][1]
-  assert np.isfinite(model.apply(params, random_field(2))).all()
-  assert 'there already' in fail('prune', f'--workdir={finished}')
-
-
-def test_one_class_only(finished):
-  run = load(finished)
+def test_one_class_only():
+  run = make_run(make_survey(), *one_layer([[[1.0, -1.0]]]))
   emerging = np.flatnonzero(run.survey.label == 1)
-  with pytest.raises(ValueError, match=r'test magnetograms are all of one class \(\d+ emerging\)'):
+  with pytest.raises(ValueError, match=r'test magnetograms are all of one class \(6 emerging\)'):
     pruning.take_part(run, emerging, 'test magnetograms')
-
-
-def changed_copy(finished, tmp_path, change):
-  copy = tmp_path / 'copy'
-  shutil.copytree(finished, copy, ignore=shutil.ignore_patterns('pruning'))
-  change(copy)
-  return copy
-
-
-def test_no_checkpoints(finished, tmp_path):
-  copy = changed_copy(finished, tmp_path, lambda copy: shutil.rmtree(copy / 'checkpoints'))
-  assert 'There is no checkpoint in' in fail('prune', f'--workdir={copy}')
-
-
-def test_a_network_without_convolutions(finished, tmp_path):
-  def empty(copy):
-    config = json.loads((copy / 'config.json').read_text())
-    config['settings']['model'] |= {'widths': [], 'kernels': [], 'strides': []}
-    (copy / 'config.json').write_text(json.dumps(config))
-
-  with pytest.raises(ValueError, match='at least one layer'):
-    load(changed_copy(finished, tmp_path, empty))
-
-
-def test_parameters_that_are_not_finite(finished, tmp_path):
-  from hearjax import checkpoints
-
-  run = load(finished)
-  params = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), next(run.members()).params)
-
-  def spoil(copy):
-    shutil.rmtree(copy / 'checkpoints' / 'fold00_seed0')
-    checkpoints.save_params(copy / 'checkpoints' / 'fold00_seed0', params)
-
-  with pytest.raises(ValueError, match='not all finite'):
-    load(changed_copy(finished, tmp_path, spoil))

@@ -1,5 +1,4 @@
 import dataclasses
-import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -8,31 +7,24 @@ import pytest
 
 from hearjax.interpret import response
 from hearjax.interpret.maps import draw_backgrounds
-from hearjax.interpret.probes import PARAMETERS, _measure, create_fields, measure_probes, score_probes
+from hearjax.interpret.probes import PARAMETERS, create_fields, measure_probes
 from hearjax.interpret.response import Plane, Sweep, respond
 from hearjax.models.network import ModelSettings, build_model
-from hearjax.survey.fold_rows import FoldRows
-from hearjax.training.ensemble import Ensemble
-from hearjax.training.run import Run
+from hearjax.training.ensemble import member_logits
 from tests.conftest import make_survey
+from tests.hand_made import make_run
 
 SCALE_MM = 1.39
 ONE_LAYER = ModelSettings(widths=(2,), kernels=(1,), strides=(1,), crop_px=32, centre_mm=0.0, log_pool=0.0)
 
 
+DOMAIN = {'peak_gauss': [50.0, 400.0], 'unsigned_flux_mx': [5e19, 5e20]}
 WIDE = {'peak_gauss': [1.0, 1e5], 'unsigned_flux_mx': [1e17, 1e23]}  # A training range that holds everything.
 
 
-def make_run(settings, params, members=1, size=32, survey=None, **domain):
+def run_of(settings, params, members=1, survey=None, **domain):
   """Returns a run of equal members whose test fold is the whole survey."""
-  survey = make_survey(pairs=4, size=size) if survey is None else survey
-  model = build_model(settings, SCALE_MM)
-  domain = {'peak_gauss': [50.0, 400.0], 'unsigned_flux_mx': [5e19, 5e20], 'size': size} | domain
-  params = jax.tree.map(lambda leaf: jnp.stack([jnp.asarray(leaf, jnp.float32)] * members), params)
-  names = tuple(f'fold00_seed{number}' for number in range(members))
-  rows = np.arange(len(survey))
-  folds = [FoldRows(rows[:0], rows[:0], rows)]
-  return Run(pathlib.Path('work'), Ensemble(model, params, names, domain), survey, folds, 'checksum')
+  return make_run(survey or make_survey(pairs=4), settings, [params] * members, **(DOMAIN | domain))
 
 
 def flux_meter(gain=1.0):
@@ -51,12 +43,12 @@ MILD = {**SMALL, 'peaks_gauss': (20.0, 200.0), 'fluxes_mx': (1e18, 1e19)}  # Not
 
 @pytest.fixture(scope='module')
 def meter():
-  return make_run(ONE_LAYER, flux_meter())
+  return run_of(ONE_LAYER, flux_meter())
 
 
 def test_a_flux_meter_is_flat_at_fixed_flux_and_its_logit_is_the_flux(meter):
   for family in ('spot', 'random'):
-    _, plane = respond(meter, Sweep(families=(family,), **MILD))
+    _, plane = respond(meter, Sweep(families=(family,), derivatives=True, **MILD))
     assert (plane.fixed, plane.background) == ('flux', 'none')
     expected = plane.strength / (32 * 32 * SCALE_MM**2 * 1e16) / 100  # Mean |B| in units of 100 G.
     np.testing.assert_allclose(plane.logit[0], np.broadcast_to(expected, (6, 3)), rtol=1e-4)
@@ -68,7 +60,7 @@ def test_a_flux_meter_is_flat_at_fixed_flux_and_its_logit_is_the_flux(meter):
 
 
 def test_at_fixed_peak_the_flux_of_a_spot_grows_with_its_area(meter):
-  plane, _ = respond(meter, Sweep(families=('spot',), scales_mm=(5.0, 10.0), **MILD))
+  plane, _ = respond(meter, Sweep(families=('spot',), scales_mm=(5.0, 10.0), derivatives=True, **MILD))
   assert plane.fixed == 'peak'
   np.testing.assert_allclose(plane.logit[0, -1] / plane.logit[0, 0], 4, rtol=0.1)  # Pixels average a small peak away.
   np.testing.assert_allclose(plane.gradient['ln_scale'][0, -1], 2 * plane.logit[0, -1], rtol=0.1)
@@ -76,7 +68,7 @@ def test_at_fixed_peak_the_flux_of_a_spot_grows_with_its_area(meter):
 
 
 def test_a_clipping_network_prefers_large_fields_at_fixed_flux():
-  run = make_run(dataclasses.replace(ONE_LAYER, limit_gauss=100.0), flux_meter(), **WIDE)
+  run = run_of(dataclasses.replace(ONE_LAYER, limit_gauss=100.0), flux_meter(), **WIDE)
   _, plane = respond(run, Sweep(families=('spot',), fluxes_mx=(1e20, 1e21), **SMALL))
   (row,) = [row for row in response.maximum_table([plane]) if row['within'] == 'plane']
   assert row['scale_mm'] > 0.9 * plane.scale_mm[-1] and row['scale_at_edge'] == 1
@@ -88,7 +80,7 @@ def test_small_and_intense_is_found_where_the_network_squares_the_field():
   # relu(|B| - 50 G): what is weak gives nothing, so that at fixed flux a small field gives most.
   params = flux_meter()
   params['params']['convolution_0']['bias'] = np.full(2, -0.5)
-  run = make_run(ONE_LAYER, params, members=2, **WIDE)
+  run = run_of(ONE_LAYER, params, members=2, **WIDE)
   sweep = Sweep(families=('bipole', 'spot'), fluxes_mx=(5e18, 2e20), **SMALL)
   found = response.small_and_intense(list(respond(run, sweep)))
   assert list(found['family']) == ['bipole', 'spot'] and found['found'].all() and list(found['both']) == [2, 2]
@@ -102,7 +94,7 @@ def test_a_network_with_a_scale_of_its_own_is_found_out():
   kernel[5, [0, 5, 10], 0, 1] = 1, -2, 1
   params = flux_meter()
   params['params']['convolution_0'] = {'kernel': kernel, 'bias': np.full(2, -2.0)}
-  run = make_run(dataclasses.replace(ONE_LAYER, kernels=(11,), limit_gauss=1e4), params)
+  run = run_of(dataclasses.replace(ONE_LAYER, kernels=(11,), limit_gauss=1e4), params)
   # The pole in the middle is worth 2 and the one at the end 1: just above 3 / 2 of it the bias leaves the pair alone.
   sweep = Sweep(
     families=('point_bipole',), scales_mm=(3.0, 16.0), fluxes_mx=(1e19, 2e19), tilt_deg=0.0, width_mm=1.0,
@@ -115,14 +107,14 @@ def test_a_network_with_a_scale_of_its_own_is_found_out():
 
 
 def test_derivatives_are_those_of_the_output():
-  settings = ModelSettings(widths=(4, 4), kernels=(3, 3), strides=(2, 1), crop_px=32, lowering='lax')
+  settings = ModelSettings(widths=(4, 4), kernels=(3, 3), strides=(2, 1), crop_px=32)
   model = build_model(settings, SCALE_MM)
   shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32)))
   rng = np.random.default_rng(3)
-  run = make_run(settings, jax.tree.map(lambda leaf: rng.normal(0, 0.5, leaf.shape), shapes))
+  run = run_of(settings, jax.tree.map(lambda leaf: rng.normal(0, 0.5, leaf.shape), shapes))
   base = {'families': ('bipole',), 'n_scales': 2, 'n_strengths': 2, 'samples': 3, 'backgrounds': ('quiet',)}
   fixed = {'scales_mm': (6.0, 9.0), 'peaks_gauss': (100.0, 300.0), 'fluxes_mx': (1e20, 2e20), 'width_mm': 2.0}
-  centre = list(respond(run, Sweep(**base, **fixed)))
+  centre = list(respond(run, Sweep(derivatives=True, **base, **fixed)))
   for name, change in (
     ('ln_width', lambda f: {'width_mm': 2.0 * f}),
     ('ln_scale', lambda f: {'scales_mm': (6.0 * f, 9.0 * f)}),
@@ -130,6 +122,7 @@ def test_derivatives_are_those_of_the_output():
   ):
     ahead, behind = (list(respond(run, Sweep(**base, **(fixed | change(np.exp(step)))))) for step in (0.01, -0.01))
     for at, plus, minus in zip(centre, ahead, behind, strict=True):
+      assert plus.gradient == {}  # Not asked for.
       np.testing.assert_allclose(at.gradient[name], (plus.logit - minus.logit) / 0.02, rtol=0.05, atol=0.03)
 
 
@@ -137,21 +130,36 @@ def test_scores_do_not_depend_on_the_chunk(meter):
   _, _, probes = response._plan(meter, 'bipole', Sweep(**SMALL), 0)
   member = next(meter.members())
   behind = np.random.default_rng(0).normal(size=(4, 32, 32)).astype(np.float32)
-  arguments = (meter.ensemble.model, member.params, probes, behind)
-  scored = score_probes(*arguments, chunk=7)
-  np.testing.assert_allclose(measure_probes(*arguments)[0], scored, rtol=1e-5)
+  arguments = (meter.ensemble.model, [member.params], probes, [behind])
+  (scored,), (described,), derivatives = measure_probes(*arguments, chunk=7)
+  (at_once,), (same,), _ = measure_probes(*arguments)
+  np.testing.assert_allclose(at_once, scored, rtol=1e-5)
+  np.testing.assert_allclose(same, described, rtol=1e-5)
+  assert derivatives is None
   # By the network's own front door.
   made = np.asarray(jax.jit(create_fields)(probes)) + behind[probes.background]
   logits = jax.jit(meter.ensemble.model.apply)(member.params, made)
   np.testing.assert_allclose(logits, scored, rtol=1e-4)
 
 
+def test_every_network_sees_the_fields_in_front_of_its_own_background(meter):
+  _, _, probes = response._plan(meter, 'bipole', Sweep(**SMALL), 0)
+  model, params = meter.ensemble.model, next(meter.members()).params
+  doubled = jax.tree.map(lambda leaf: 2 * leaf, params)
+  behind = list(np.random.default_rng(0).normal(size=(2, 4, 32, 32)).astype(np.float32))
+  together = measure_probes(model, [params, doubled], probes, behind)
+  for number, member in enumerate((params, doubled)):
+    alone = measure_probes(model, [member], probes, behind[number : number + 1])
+    for many, one in zip(together[:2], alone[:2], strict=True):
+      np.testing.assert_allclose(many[number], one[0], rtol=1e-5)
+
+
 def test_one_compilation_for_all_members_backgrounds_and_strengths():
-  run = make_run(dataclasses.replace(ONE_LAYER, scale_gauss=77.0), flux_meter(), members=3)
-  before = _measure._cache_size()
+  run = run_of(dataclasses.replace(ONE_LAYER, scale_gauss=77.0), flux_meter(), members=3)
+  before = member_logits.compiled()._cache_size()
   planes = list(respond(run, Sweep(families=('spot',), **(SMALL | {'backgrounds': response.BACKGROUNDS}))))
   assert len(planes) == 6 and planes[0].logit.shape == (3, 6, 3)
-  assert _measure._cache_size() == before + 1
+  assert member_logits.compiled()._cache_size() == before + 1
 
 
 def test_quiet_backgrounds_are_control_regions_or_what_is_given(meter):
@@ -239,8 +247,8 @@ def test_response_table_has_a_row_for_each_point():
 @pytest.mark.parametrize(
   ('settings', 'sentence'),
   [
-    ({'families': ('tripole',)}, "no family 'tripole'; choose among bipole"),
-    ({'backgrounds': ('plage',)}, "no background 'plage'; choose among none, noise, quiet"),
+    ({'families': ('tripole',)}, "Unknown families 'tripole'; known are bipole, point_bipole"),
+    ({'backgrounds': ('plage',)}, "Unknown backgrounds 'plage'; known are none, noise, quiet"),
     ({'families': ()}, 'at least one family'),
     ({'scales_mm': (9.0, 9.0)}, r'scales_mm must be two finite positive numbers, .*got \[9.0, 9.0\]'),
     ({'fluxes_mx': (1e20,)}, 'fluxes_mx must be two'),
@@ -271,6 +279,6 @@ def test_sweeps_that_the_grid_cannot_make(meter, settings, sentence):
 
 def test_a_survey_without_control_regions_is_told():
   survey = make_survey(pairs=4)
-  run = make_run(ONE_LAYER, flux_meter(), survey=survey.select(survey.label == 1))
+  run = run_of(ONE_LAYER, flux_meter(), survey=survey.select(survey.label == 1))
   with pytest.raises(ValueError, match=r'holds no control region .label 0.*use a survey with both classes'):
     list(respond(run, Sweep(**(SMALL | {'backgrounds': ('quiet',)}))))

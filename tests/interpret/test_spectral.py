@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 from astropy.table import Table
 from scipy.special import j0
-from sklearn.metrics import roc_auc_score
 
 from hearjax.interpret import spectral
 from hearjax.interpret.maps import changed_logits
-from hearjax.interpret.statistics import POLE_DISTANCE_PER_WAVELENGTH, auc, highest
+from hearjax.interpret.statistics import POLE_DISTANCE_PER_WAVELENGTH
 from hearjax.maps import transforms
 from hearjax.report.panel_plots import describe_peak, plot_spectral
 from tests.conftest import make_survey
@@ -34,7 +33,7 @@ def ring_kernel(wavelength_px):
 def ring_network(wavelength_px):
   """Returns a network of the mean of |B| after filtering with such a kernel."""
   kernel = ring_kernel(wavelength_px)
-  return one_layer(np.stack([kernel, -kernel], axis=-1), strides=(3,), lowering='lax')
+  return one_layer(np.stack([kernel, -kernel], axis=-1), strides=(3,))
 
 
 @pytest.fixture(scope='module')
@@ -46,11 +45,11 @@ def noisy_survey():
 
 
 @pytest.mark.parametrize('wavelength_px', [6.0, 12.0])
-def test_response_is_largest_at_the_scale_that_the_network_reads(tmp_path, noisy_survey, wavelength_px):
+def test_response_is_largest_at_the_scale_that_the_network_reads(noisy_survey, wavelength_px):
   # Where the kernel, zero outside its 21 px, passes most: along a row of its transform.
   transform = np.abs(np.fft.fft2(ring_kernel(wavelength_px), (1024, 1024)))[0, 1:512]
   passed_best_mm = 1024 / (1 + np.argmax(transform)) * PIXEL_MM
-  table = spectral.spectral_table(make_run(tmp_path, noisy_survey, *ring_network(wavelength_px)), resamples=50)
+  table = spectral.spectral_table(make_run(noisy_survey, *ring_network(wavelength_px)), resamples=50)
   meta = table.meta
   assert meta['peak_inside'] and meta['peak_bounded']
   # White noise has most power at the short end of a band, so that its centre comes out too long.
@@ -59,9 +58,9 @@ def test_response_is_largest_at_the_scale_that_the_network_reads(tmp_path, noisy
   assert meta['peak_pole_distance_mm'] == pytest.approx(POLE_DISTANCE_PER_WAVELENGTH * meta['peak_wavelength_mm'])
 
 
-def test_response_to_strength_is_flat(tmp_path, noisy_survey):
+def test_response_to_strength_is_flat(noisy_survey):
   # The mean of |B| is what is held: the network cannot notice that anything was done.
-  run = make_run(tmp_path, noisy_survey, *polarity_flux())
+  run = make_run(noisy_survey, *polarity_flux())
   table = spectral.spectral_table(run, resamples=50)
   logit, label = changed_logits(run), noisy_survey.label
   for name, expected in (('logit_pe', logit[label == 1].mean()), ('logit_ne', logit[label == 0].mean())):
@@ -94,56 +93,16 @@ def test_bands_share_one_compilation(noisy_survey):
   assert np.all(np.isfinite(passed)) and np.all(np.isfinite(stopped))
 
 
-# --- The parts --------------------------------------------------------------------------------------------------
-
-
-def test_peak_is_the_vertex_of_a_parabola_in_the_logarithm():
-  wavelengths = np.array([4.0, 8.0, 16.0, 32.0])
-  response = 3 - (np.log2(wavelengths) - 3.4) ** 2
-  assert highest(wavelengths, response) == pytest.approx(2**3.4)
-  assert highest(wavelengths, wavelengths) == 32.0
-  assert highest(wavelengths, np.ones(4)) == 4.0
-
-
 def test_default_bands_run_from_three_pixels_to_the_square():
   wavelengths = spectral.default_wavelengths(48, 2.0)
   np.testing.assert_allclose(wavelengths[[0, -1]], [6.0, 96.0])
   np.testing.assert_allclose(np.diff(np.log2(wavelengths)), 1 / 3)
 
 
-def test_auc_is_that_of_scikit_learn_with_weights_and_ties():
-  rng = np.random.default_rng(0)
-  label, logit, weight = rng.integers(0, 2, 60), rng.integers(0, 9, 60) / 2, rng.integers(0, 4, (3, 60))
-  found = auc(label, logit, np.zeros(60), weight)
-  np.testing.assert_allclose(found, [roc_auc_score(label, logit, sample_weight=w) for w in weight])
-
-
-def test_auc_compares_within_a_fold_only():
-  # Within each fold PE is above NE; between them it is not.
-  label, logit, fold = np.array([1, 0, 1, 0]), np.array([1.0, 0.0, 11.0, 10.0]), np.array([0, 0, 1, 1])
-  assert auc(label, logit, fold, np.ones(4)) == 1.0
-  assert auc(label, logit, np.zeros(4), np.ones(4)) == 0.75
-  assert np.isnan(auc(np.ones(4), logit, fold, np.ones(4)))
-
-
-def test_logits_are_those_of_the_members_of_the_test_fold(tmp_path, noisy_survey, monkeypatch):
-  settings, params = polarity_flux()
-  scaled = [
-    {'params': params['params'] | {'logit': {'kernel': np.full((2, 1), w), 'bias': np.zeros(1)}}} for w in (1, 3, 5, 9)
-  ]
-  run = make_run(tmp_path, noisy_survey, settings, scaled, folds=2)
-  expected = np.abs(noisy_survey.field).mean(axis=(1, 2)) * np.where(noisy_survey.pair % 2, 7, 2)
-  np.testing.assert_allclose(changed_logits(run), expected, rtol=1e-5)
-  doubled = changed_logits(run, lambda field, rows: field * rows[:, None, None])
-  monkeypatch.setattr(out_of_fold, 'CHUNK', 3)
-  np.testing.assert_allclose(doubled, expected * np.arange(len(expected)), rtol=1e-5)
-  np.testing.assert_allclose(changed_logits(run), expected, rtol=1e-5)
-
-
-def test_folds_with_different_networks_show_in_the_spread(tmp_path, noisy_survey):
+def test_folds_with_different_networks_show_in_the_spread(noisy_survey):
   settings, params = polarity_flux()
   other = {'params': params['params'] | {'logit': {'kernel': np.full((2, 1), 3.0), 'bias': np.zeros(1)}}}
-  run = make_run(tmp_path, noisy_survey, settings, [params, other], folds=2)
+  run = make_run(noisy_survey, settings, [params, other], folds=2)
   table = spectral.spectral_table(run, resamples=20)
   means = [changed_logits(run)[noisy_survey.pair % 2 == fold].mean() for fold in range(2)]
   np.testing.assert_allclose(table['logit_fold_std'], np.std(means, ddof=1), rtol=1e-4)
@@ -166,33 +125,33 @@ def test_folds_with_different_networks_show_in_the_spread(tmp_path, noisy_survey
     ({'resamples': 0}, 'at least one sample'),
   ],
 )
-def test_bad_settings_are_refused(tmp_path, noisy_survey, settings, message):
-  run = make_run(tmp_path, noisy_survey, *polarity_flux())
+def test_bad_settings_are_refused(noisy_survey, settings, message):
+  run = make_run(noisy_survey, *polarity_flux())
   with pytest.raises(ValueError, match=message):
     spectral.spectral_table(run, **settings)
 
 
-def test_maps_too_small_for_the_bands_are_refused(tmp_path):
-  run = make_run(tmp_path, make_survey(size=8), *polarity_flux(crop_px=4))
+def test_maps_too_small_for_the_bands_are_refused():
+  run = make_run(make_survey(size=8), *polarity_flux(crop_px=4))
   with pytest.raises(ValueError, match=r'at least 4 bands, got 2 on the square of 4 px'):
     spectral.spectral_table(run)
 
 
-def test_one_class_is_refused(tmp_path, noisy_survey):
-  run = make_run(tmp_path, noisy_survey.replace(label=np.ones_like(noisy_survey.label)), *polarity_flux())
+def test_one_class_is_refused(noisy_survey):
+  run = make_run(noisy_survey.replace(label=np.ones_like(noisy_survey.label)), *polarity_flux())
   with pytest.raises(ValueError, match=r'no two classes to tell apart \(labels 1\)'):
     spectral.spectral_table(run)
 
 
-def test_parameters_that_are_not_finite_are_refused(tmp_path, noisy_survey):
-  run = make_run(tmp_path, noisy_survey, *polarity_flux(logit=np.nan))
+def test_parameters_that_are_not_finite_are_refused(noisy_survey):
+  run = make_run(noisy_survey, *polarity_flux(logit=np.nan))
   with pytest.raises(ValueError, match=r'logits of the networks in .* are not finite'):
     spectral.spectral_table(run, resamples=5)
 
 
 @pytest.mark.parametrize('network', [ring_network(6.0), polarity_flux()])
 def test_table_and_figure(tmp_path, noisy_survey, network):
-  table = spectral.spectral_table(make_run(tmp_path, noisy_survey, *network), resamples=20)
+  table = spectral.spectral_table(make_run(noisy_survey, *network), resamples=20)
   table.write(tmp_path / 'spectral.ecsv')
   read = Table.read(tmp_path / 'spectral.ecsv')
   assert read.meta == table.meta and str(read['wavelength_mm'].unit) == 'Mm'

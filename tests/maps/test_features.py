@@ -1,3 +1,5 @@
+"""Features: values by hand, scipy, and what must not change them."""
+
 import chex
 import jax
 import jax.numpy as jnp

@@ -2,21 +2,19 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
 
 import jax
 import numpy as np
 import pytest
 from astropy.wcs import WCS
 
-from hearjax.report import survey_plots
 from hearjax.simulate import emergence, instrument, quiet_sun
 from hearjax.simulate.quiet_sun import Elements
 from hearjax.simulate.sun import Sun, change_sun
 from hearjax.simulate.worlds import NODE_MJD, Place, describe, draw_places, simulate_survey
 from hearjax.survey.archive import read_survey, region_header, write_survey
 from hearjax.survey.intervals import CENTRE_HOURS
+from tests.survey.test_survey import assert_same
 
 SUN = Sun()
 SIZE = 64
@@ -66,45 +64,6 @@ def test_a_pair_is_the_same_whatever_the_number_of_pairs(default):
   assert np.mean(first.field == other.field) < 0.01
 
 
-def run_script(*flags):
-  command = [sys.executable, '-m', 'experiments.simulate_survey', *flags]
-  return subprocess.run(command, capture_output=True, text=True, timeout=300)
-
-
-def test_script_writes_the_same_survey_whichever_intervals_are_asked_for(default, tmp_path):
-  figure = tmp_path / 'pairs.png'
-  done = run_script(
-    f'--out={tmp_path / "out"}', '--pairs=2', f'--size={SIZE}', '--intervals=-1', '--seed=3', f'--figure={figure}'
-  )
-  assert done.returncode == 0, done.stderr
-  assert done.stdout.startswith('4 magnetograms of 2 pairs (world default) written to')
-  assert figure.read_bytes()[:4] == b'\x89PNG'
-  alone = read_survey(tmp_path / 'out')
-  expected = default.select((default.interval == -1) & (default.pair < 2))
-  np.testing.assert_allclose(alone.field, expected.field, atol=0.01)
-  np.testing.assert_array_equal(alone.n_frames, expected.n_frames)
-
-
-def test_script_tells_a_mistake_in_one_line(tmp_path):
-  done = run_script(f'--out={tmp_path}', '--intervals=soon')
-  assert done.returncode == 1
-  assert done.stderr.strip().splitlines()[-1] == 'error: --intervals are whole numbers from -5 to 1, got soon.'
-
-
-def test_comparison_figure_and_its_spectrum(null, tmp_path):
-  real = np.random.default_rng(0).normal(0, 3, (SIZE, SIZE))
-  real[:, :8] = np.nan
-  survey_plots.plot_comparison(null, {'noise': real}, tmp_path / 'comparison.png')
-  assert (tmp_path / 'comparison.png').stat().st_size > 10_000
-  # White noise of 3 G on pixels of 2 Mm: 3^2 x 2^2 at every wavenumber.
-  tiles = np.random.default_rng(1).normal(0, 3, (500, 32, 32))
-  wavenumber, power = survey_plots.power_spectrum(tiles, 2.0)
-  np.testing.assert_allclose(power, 36, rtol=0.1)
-  assert wavenumber[[0, -1]] == pytest.approx([1 / 64, 1 / 4])
-  with pytest.raises(ValueError, match='empty has no square of 32 x 32 px without missing pixels'):
-    survey_plots.complete_tiles('empty', np.full((64, 64), np.nan))
-
-
 def test_survey_passes_through_an_archive(default, tmp_path):
   survey = default.select(default.pair < 3)
   meta = describe(3, 'default', SUN)
@@ -114,9 +73,8 @@ def test_survey_passes_through_an_archive(default, tmp_path):
   assert back.source == 'simulated'
   assert back.region_ids == default.region_ids[:6]
   np.testing.assert_allclose(back.mjd, survey.mjd, rtol=0, atol=1e-8)
-  jax.tree.map(
-    np.testing.assert_array_equal, jax.tree.leaves(back.replace(mjd=0)), jax.tree.leaves(survey.replace(mjd=0))
-  )
+  named = survey.replace(region_ids=back.region_ids, pair_ids=back.pair_ids)
+  assert_same(back.replace(mjd=named.mjd), named)
 
 
 def test_the_halves_of_a_pair_are_matched(default):

@@ -5,8 +5,6 @@ import os
 import pathlib
 import shutil
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from astropy import units as u
@@ -15,9 +13,11 @@ from astropy.table import Table
 from astropy.time import Time
 from astropy.wcs import WCS
 
+from hearjax.survey import archive
 from hearjax.survey.archive import read_region, read_survey, write_region, write_survey
-from hearjax.survey.survey import Survey, checksum, concatenate
+from hearjax.survey.survey import Survey, checksum
 from tests.conftest import make_survey
+from tests.survey.test_survey import assert_same
 
 
 @pytest.fixture
@@ -25,16 +25,6 @@ def root(tmp_path, tiny_survey) -> pathlib.Path:
   """A written archive of the tiny survey."""
   write_survey(tmp_path / 'survey', tiny_survey, {'seed': 0})
   return tmp_path / 'survey'
-
-
-def assert_same(left: Survey, right: Survey) -> None:
-  """Compares every leaf bit by bit, and the names."""
-  jax.tree.map(np.testing.assert_array_equal, left, right)
-  assert (left.region_ids, left.pair_ids, left.pixel_scale_mm) == (
-    right.region_ids,
-    right.pair_ids,
-    right.pixel_scale_mm,
-  )
 
 
 def edit_index(root: pathlib.Path, edit) -> None:
@@ -413,74 +403,12 @@ def test_folder_that_cannot_be_written(tmp_path, tiny_survey, monkeypatch):
     write_survey(tmp_path / 'new', tiny_survey)
 
 
-# --- The survey in memory ---------------------------------------------------------------------------------------
-
-
-def test_select_keeps_rows_together(tiny_survey):
-  rows = np.array([7, 2])
-  part = tiny_survey.select(rows)
-  assert len(part) == 2
-  np.testing.assert_array_equal(part.field[1], tiny_survey.field[2])
-  assert part.region_names().tolist() == [tiny_survey.region_names()[7], tiny_survey.region_names()[2]]
-  assert_same(tiny_survey.select(tiny_survey.label == 1), tiny_survey.select(np.flatnonzero(tiny_survey.label)))
-
-
-def test_concatenate_undoes_select(tiny_survey):
-  second, first = tiny_survey.select(slice(6, None)), tiny_survey.select(slice(0, 6))
-  assert_same(concatenate([first, second]), tiny_survey)
-  assert checksum(concatenate([second, first])) == checksum(tiny_survey)
-
-
-def test_concatenate_joins_names_and_sources(tiny_survey):
-  other = make_survey(pairs=1, seed=5).replace(region_ids=('AAA', 'EAR000'), pair_ids=('other',), source='elsewhere')
-  joined = concatenate([tiny_survey, other])
-  assert joined.region_ids[0] == 'AAA'
-  assert joined.region_names().tolist() == tiny_survey.region_names().tolist() + other.region_names().tolist()
-  assert joined.pair_names().tolist() == tiny_survey.pair_names().tolist() + other.pair_names().tolist()
-  assert joined.source == 'elsewhere+test'
-
-
-def test_concatenate_refuses_other_grids(tiny_survey):
-  with pytest.raises(ValueError, match='no survey to concatenate'):
-    concatenate([])
-  with pytest.raises(ValueError, match=r'The surveys differ: map sizes .*\(16, 16\), \(32, 32\)'):
-    concatenate([tiny_survey, make_survey(size=16)])
-  with pytest.raises(ValueError, match=r'pixel scales \[1.39, 2.0\] Mm'):
-    concatenate([tiny_survey, tiny_survey.replace(pixel_scale_mm=2.0)])
-
-
-def test_survey_passes_through_jit(tiny_survey):
-  @jax.jit
-  def reverse(survey: Survey) -> Survey:
-    return survey.replace(field=-survey.field)
-
-  result = reverse(tiny_survey.to_device())
-  assert isinstance(result.field, jax.Array)
-  np.testing.assert_array_equal(result.field, -tiny_survey.field)
-  assert result.region_ids == tiny_survey.region_ids
-  means = jax.vmap(lambda one: jnp.mean(one.field) * one.label)(tiny_survey.to_device())
-  np.testing.assert_allclose(means, tiny_survey.field.mean((1, 2)) * tiny_survey.label, rtol=1e-4, atol=1e-4)
-
-
 def test_checksum_is_of_the_content(root, tiny_survey):
   expected = checksum(tiny_survey)
   assert checksum(read_survey(root)) == expected
-  assert checksum(tiny_survey.to_device()) == expected
   assert checksum(tiny_survey.select(np.arange(len(tiny_survey))[::-1])) == expected
   rewrite_region(root, lambda maps, header: maps[::-1].copy())
   edit_index(
     root, lambda t: t.replace_column('plane', np.where(t['region_id'] == 'EAR000', 1 - t['plane'], t['plane']))
   )
   assert checksum(read_survey(root)) == expected
-
-
-@pytest.mark.parametrize('leaf', ['field', 'label', 'hours', 'mu', 'noaa', 'mjd'])
-def test_checksum_sees_one_changed_entry(tiny_survey, leaf):
-  values = np.array(getattr(tiny_survey, leaf))
-  values.flat[5] += values.dtype.type(1)
-  assert checksum(tiny_survey.replace(**{leaf: values})) != checksum(tiny_survey)
-
-
-def test_checksum_sees_names_and_scale(tiny_survey):
-  renamed = tiny_survey.replace(region_ids=('x', *tiny_survey.region_ids[1:]))
-  assert len({checksum(survey) for survey in (tiny_survey, renamed, tiny_survey.replace(pixel_scale_mm=1.4))}) == 3

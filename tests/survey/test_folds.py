@@ -8,21 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hearjax.survey.folds import certify, group_pairs, make_splits, read_or_make_splits, read_splits, write_splits
+from hearjax.survey.folds import certify, make_splits, read_or_make_splits, read_splits, write_splits
 from hearjax.survey.survey import checksum
-from tests.conftest import make_survey
-
-
-def survey_apart(pairs):
-  """A survey whose regions follow each other at intervals of months, so that no two pairs are linked."""
-  survey = make_survey(pairs=pairs, size=4)
-  return survey.replace(mjd=55500.0 + 60.0 * survey.region)
+from tests.conftest import make_survey, survey_apart
 
 
 @settings(max_examples=15, deadline=None)
 @given(pairs=st.integers(6, 30), n_folds=st.integers(2, 5), seed=st.integers(0, 1000))
 def test_every_pair_is_tested_once_and_never_seen_before(pairs, n_folds, seed):
-  survey = survey_apart(pairs)
+  survey = survey_apart(pairs, size=4)
   splits = make_splits(survey, n_folds, seed)
   tested = sorted(pair for fold in splits.folds for pair in fold.test)
   assert tested == list(survey.pair_ids)
@@ -34,7 +28,7 @@ def test_every_pair_is_tested_once_and_never_seen_before(pairs, n_folds, seed):
 
 
 def test_pairs_of_one_noaa_number_stay_together():
-  survey = survey_apart(12)
+  survey = survey_apart(12, size=4)
   shared = survey.noaa.copy()
   shared[(survey.noaa > 0) & (survey.pair < 3)] = 11999
   survey = survey.replace(noaa=shared)
@@ -43,57 +37,51 @@ def test_pairs_of_one_noaa_number_stay_together():
     assert any({'pair000', 'pair001', 'pair002'} <= set(fold.test) for fold in splits.folds)
 
 
-def test_regions_at_one_place_and_time_stay_together_but_not_half_a_year_apart():
-  survey = survey_apart(4)
-  near = survey.pair == 1
-  emerging = (survey.pair == 0) & (survey.label == 1)
-  time = survey.mjd[emerging].mean()
-  same_place = survey.replace(
-    longitude=np.where(near, np.float32(30.0), survey.longitude),
-    latitude=np.where(near, np.float32(20.0), survey.latitude),
-    mjd=np.where(near, time + 1, survey.mjd),
-  )
-  assert group_pairs(same_place, 15.0, 3.0)[0] == group_pairs(same_place, 15.0, 3.0)[1]
-  later = same_place.replace(mjd=np.where(near, time + 200, survey.mjd))
-  assert len(set(group_pairs(later, 15.0, 3.0))) == 4
-
-
-def test_longitudes_close_across_zero_are_close():
-  survey = make_survey(pairs=2, size=4)
-  longitude = np.where(survey.pair == 0, np.float32(359.0), np.float32(1.0))
-  survey = survey.replace(
-    longitude=longitude, latitude=np.full_like(longitude, 10.0), mjd=np.full(len(survey), 55500.0)
-  )
-  assert len(set(group_pairs(survey, 15.0, 3.0))) == 1
-
-
 def test_same_seed_same_folds_other_seed_others():
-  survey = survey_apart(12)
+  survey = survey_apart(12, size=4)
   assert make_splits(survey, 4, 7) == make_splits(survey, 4, 7)
   assert make_splits(survey, 4, 7) != make_splits(survey, 4, 8)
 
 
 def test_splits_survive_the_disk_and_carry_a_certificate(tmp_path):
-  survey = survey_apart(8)
+  survey = survey_apart(8, size=4)
   splits = make_splits(survey, 4, 0)
   path = tmp_path / 'splits.json'
   write_splits(path, splits, survey)
   assert read_splits(path, survey) == splits
   assert json.loads(path.read_text())['certificate']['pairs'] == 8
-  assert read_or_make_splits(path, survey, 4, 99) == splits
-  with pytest.raises(ValueError, match='holds 4 folds, but 5'):
+  assert read_or_make_splits(path, survey, 4, 0) == splits
+  with pytest.raises(ValueError, match='holds 4 folds dealt with seed 0, but 4 with seed 99 were asked for'):
+    read_or_make_splits(path, survey, 4, 99)
+  with pytest.raises(ValueError, match='holds 4 folds dealt with seed 0, but 5 with seed 0 were asked for'):
     read_or_make_splits(path, survey, 5, 0)
 
 
+def test_absent_folds_are_made_and_not_written(tmp_path):
+  survey = survey_apart(8, size=4)
+  assert read_or_make_splits(tmp_path / 'splits.json', survey, 4, 3) == make_splits(survey, 4, 3)
+  assert not list(tmp_path.iterdir())
+
+
+def test_the_checksum_is_of_who_is_on_which_side():
+  survey = survey_apart(8, size=4)
+  splits = make_splits(survey, 4, 0)
+  assert splits.checksum == dataclasses.replace(splits, gap_days=4.0).checksum
+  first, *others = splits.folds
+  moved = dataclasses.replace(first, train=first.train[1:], validation=first.validation + first.train[:1])
+  assert splits.checksum != dataclasses.replace(splits, folds=(moved, *others)).checksum
+  assert repr(splits) == '<Splits: 4 folds with 2, 2, 2, 2 test pairs, seed 0>'
+
+
 def test_folds_of_another_survey_are_refused(tmp_path):
-  survey = survey_apart(8)
+  survey = survey_apart(8, size=4)
   write_splits(tmp_path / 'splits.json', make_splits(survey, 4, 0), survey)
   with pytest.raises(ValueError, match='another survey'):
     read_splits(tmp_path / 'splits.json', make_survey(pairs=8, size=4, seed=1))
 
 
 def test_the_certificate_notices_tampering():
-  survey = survey_apart(8)
+  survey = survey_apart(8, size=4)
   splits = make_splits(survey, 4, 0)
   first, *others = splits.folds
 
@@ -113,7 +101,7 @@ def test_the_certificate_notices_tampering():
 
 
 def test_one_class_only_is_refused():
-  survey = survey_apart(4)
+  survey = survey_apart(4, size=4)
   splits = make_splits(survey, 2, 0)
   emerging = survey.select(survey.label == 1)
   with pytest.raises(ValueError, match='holds only the classes'):
@@ -126,7 +114,7 @@ def test_one_class_only_is_refused():
 )
 def test_impossible_folds(n_folds, pairs, message):
   with pytest.raises(ValueError, match=message):
-    make_splits(survey_apart(pairs), n_folds, 0)
+    make_splits(survey_apart(pairs, size=4), n_folds, 0)
 
 
 def test_a_file_that_holds_no_folds(tmp_path, tiny_survey):

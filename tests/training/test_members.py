@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import pathlib
 import socket
 import subprocess
 import sys
@@ -12,34 +11,26 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import hearjax
 from hearjax.maps import transforms
 from hearjax.maps.augmentation import Augmentation, augment
 from hearjax.models.network import build_model
-from hearjax.training.fit import run, visible_maps
+from hearjax.training.fit import visible_maps
 from hearjax.training.loop import _steps_in_one_program
-from hearjax.training.placement import Resident, Streamed, build_feed
-from hearjax.training.settings import Execution, RunSettings, TrainSettings
-from tests.test_training import MODEL, Killed, kill_at, survey_and_splits
+from hearjax.training.settings import Execution, TrainSettings
+from tests.scripts import ROOT
+from tests.training.small_run import MODEL, SETTINGS, Killed, assert_close_predictions, kill_at, survey_and_splits
 
-SETTINGS = RunSettings(
-  seeds=2, checkpoint_every=2, model=MODEL, training=TrainSettings(epochs=3, batch_size=8, learning_rate=0.01)
-)
+SETTINGS = dataclasses.replace(SETTINGS, training=TrainSettings(epochs=3, batch_size=8, learning_rate=0.01))
 
 
-def trained(execution, settings=SETTINGS, directory=None, report=None, shuffled=False):
-  survey, splits = survey_and_splits(pairs=9)  # Folds of different sizes.
-  if shuffled:  # Nothing is left to learn.
-    survey = survey.replace(label=np.random.default_rng(0).permutation(survey.label))
+def trained(execution, settings=SETTINGS, directory=None, report=None, learnable=True):
+  """Returns a run and the lines that it reported, by fold, seed and epoch."""
+  survey, splits = survey_and_splits(9, learnable)  # Folds of different sizes.
   lines = []
-  columns = run(survey, splits, settings, directory, report or lines.append, execution)
-  return columns, {(line['fold'], line['seed'], line['epoch']): line for line in lines}
-
-
-def assert_same(first, second):
-  """Two forms add up in another order: float32 leaves about 1e-6 of each step."""
-  for name in ('row', 'fold', 'seed'):
-    np.testing.assert_array_equal(first[name], second[name])
-  np.testing.assert_allclose(first['logit'], second['logit'], rtol=1e-3, atol=1e-3)
+  execution = dataclasses.replace(execution, checkpoint_every=2)
+  run = hearjax.fit(survey, splits, settings, directory, execution, report or lines.append)
+  return run, {(line['fold'], line['seed'], line['epoch']): line for line in lines}
 
 
 @pytest.fixture(scope='module')
@@ -57,8 +48,8 @@ def one_by_one():
   ],
 )
 def test_every_form_gives_the_same_predictions_and_metrics(one_by_one, execution):
-  columns, lines = trained(execution)
-  assert_same(columns, one_by_one[0])
+  run, lines = trained(execution)
+  assert_close_predictions(run, one_by_one[0])
   assert sorted(lines) == sorted(one_by_one[1])
   for key, line in lines.items():
     assert line['loss'] == pytest.approx(one_by_one[1][key]['loss'], rel=1e-3)
@@ -69,19 +60,19 @@ def test_members_stop_on_their_own_while_others_go_on():
   settings = dataclasses.replace(
     SETTINGS, training=TrainSettings(epochs=12, batch_size=8, learning_rate=0.02, patience=2)
   )
-  alone, lines_alone = trained(Execution(members_at_once=1), settings, shuffled=True)
-  together, lines = trained(Execution(members_at_once=4), settings, shuffled=True)
+  alone, lines_alone = trained(Execution(members_at_once=1), settings, learnable=False)
+  together, lines = trained(Execution(members_at_once=4), settings, learnable=False)
   epochs = {key[:2]: key[2] for key in sorted(lines)}  # The last of each member.
   assert len(set(epochs.values())) > 1
   assert sorted(lines) == sorted(lines_alone)
-  assert_same(alone, together)
+  assert_close_predictions(alone, together)
 
 
 def test_a_run_goes_on_in_another_form(one_by_one, tmp_path):
   with pytest.raises(Killed):
     trained(Execution(members_at_once=4), directory=tmp_path, report=kill_at(1, 0, 2))
-  columns, lines = trained(Execution(members_at_once=1), directory=tmp_path)
-  assert_same(columns, one_by_one[0])
+  run, lines = trained(Execution(members_at_once=1), directory=tmp_path)
+  assert_close_predictions(run, one_by_one[0])
   assert {key[2] for key in lines} == {3}
 
 
@@ -97,51 +88,13 @@ def test_a_loss_that_is_not_finite_is_told_from_a_group_too():
     trained(Execution(members_at_once=4), settings)
 
 
-@pytest.mark.parametrize('wrong', [{'members_at_once': -1}, {'block_maps': 0}])
-def test_a_form_that_cannot_be(wrong):
-  with pytest.raises(ValueError, match='members_at_once must not be negative and block_maps at least 1'):
-    Execution(**wrong)
-
-
-# --- Feeds ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(('maps', 'blocks'), [(1, 6), (48, 3), (79, 2), (10**6, 1)])
-def test_blocks_hold_what_was_asked_for(maps, blocks):
-  rng = np.random.default_rng(0)
-  field = rng.normal(size=(100, 2, 2)).astype(np.float32)
-  rows = rng.integers(100, size=(4, 6, 5))
-  got = list(Streamed(field, maps).blocks(rows))
-  assert len(got) == blocks
-  assert len({block.shape for block, _, _ in got}) == 1
-  np.testing.assert_array_equal(np.concatenate([part for _, _, part in got], axis=1), rows)
-  for block, places, part in got:
-    np.testing.assert_array_equal(np.asarray(block)[places], field[part])
-
-
-def test_what_does_not_fit_is_streamed(monkeypatch):
-  class Device:
-    def __init__(self, limit):
-      self.limit = limit
-
-    def memory_stats(self):
-      return {'bytes_limit': self.limit}
-
-  field = np.zeros((10, 4, 4), np.float32)
-  assert isinstance(build_feed(field, None, False, 10), Resident)
-  assert isinstance(build_feed(field, None, True, 10), Streamed)
-  for limit, kind in ((field.nbytes, Streamed), (3 * field.nbytes, Resident)):
-    monkeypatch.setattr(jax, 'local_devices', lambda limit=limit: [Device(limit)])
-    assert isinstance(build_feed(field, None, False, 10), kind)
-
-
 def test_cutting_maps_before_they_are_changed_makes_no_difference():
   settings = dataclasses.replace(SETTINGS, model=dataclasses.replace(MODEL, crop_px=8))
   field = np.random.default_rng(0).normal(0, 50, (6, 32, 32)).astype(np.float32)
   cut = visible_maps(field, settings)
   assert cut.shape == (6, 12, 12)
   model = build_model(settings.model, 1.39)
-  params = model.init(jax.random.key(0), field)
+  params = jax.jit(model.init)(jax.random.key(0), field)
   keys = jax.random.split(jax.random.key(1), 6)
   whole, small = (jax.vmap(augment, (0, 0, None))(keys, jnp.asarray(maps), Augmentation()) for maps in (field, cut))
   np.testing.assert_array_equal(transforms.crop(whole, 8), transforms.crop(small, 8))
@@ -156,11 +109,11 @@ import jax, numpy as np
 count, number, port, directory = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
 if count > 1:
   jax.distributed.initialize(f'localhost:{port}', count, number)
-from hearjax.cross_validation import Execution
-from tests.test_members import trained
-columns, lines = trained(Execution(members_at_once=4), directory=directory)
+from hearjax.training.settings import Execution
+from tests.training.test_members import trained
+run, lines = trained(Execution(members_at_once=4), directory=directory)
 assert jax.device_count() == 4, jax.devices()
-np.savez(f'{directory}/columns{number}.npz', **columns)
+np.save(f'{directory}/logit{number}.npy', run.predictions['logit'])
 """
 
 
@@ -170,8 +123,8 @@ def test_members_are_spread_over_devices_and_processes(one_by_one, tmp_path, pro
     free.bind(('localhost', 0))
     port = free.getsockname()[1]
   flags = f'--xla_force_host_platform_device_count={4 // processes}'
-  environment = {**os.environ, 'XLA_FLAGS': flags, 'PYTHONPATH': str(pathlib.Path(__file__).parents[1])}
-  runs = [
+  environment = {**os.environ, 'XLA_FLAGS': flags, 'PYTHONPATH': str(ROOT)}
+  started = [
     subprocess.Popen(
       [sys.executable, '-c', SEVERAL, str(processes), str(number), str(port), str(tmp_path)],
       env=environment,
@@ -180,9 +133,10 @@ def test_members_are_spread_over_devices_and_processes(one_by_one, tmp_path, pro
     )
     for number in range(processes)
   ]
-  for run in runs:
-    _, complaint = run.communicate(timeout=300)
-    assert run.returncode == 0, complaint
+  for process in started:
+    _, complaint = process.communicate(timeout=300)
+    assert process.returncode == 0, complaint
   for number in range(processes):
-    assert_same(dict(np.load(tmp_path / f'columns{number}.npz')), one_by_one[0])
+    logit = np.load(tmp_path / f'logit{number}.npy')
+    np.testing.assert_allclose(logit, one_by_one[0].predictions['logit'], rtol=1e-3, atol=1e-3)
   assert len(list((tmp_path / 'checkpoints').iterdir())) == 4

@@ -7,33 +7,60 @@ import pathlib
 import pytest
 
 from hearjax.training import workdir
+from hearjax.training.settings import Execution
 from hearjax.training.workdir import MetricsLog, read_metrics
 
 DOMAIN = {'source': 'test'}
 SETTINGS = {'folds': 3, 'model': {'widths': (4, 8)}}
 
 
+def opened(directory: pathlib.Path, settings: dict = SETTINGS, execution: Execution | None = None, survey='survey'):
+  return workdir.open_workdir(directory, settings, execution or Execution(), DOMAIN, survey)
+
+
+def finish(directory: pathlib.Path) -> None:
+  (directory / workdir.PRODUCT).parent.mkdir(parents=True)
+  (directory / workdir.PRODUCT).touch()
+
+
 def test_a_new_directory_records_settings_and_environment(tmp_path):
-  directory = workdir.open_workdir(tmp_path / 'run', SETTINGS, 'predictions/cnn.ecsv', DOMAIN, 'survey')
+  directory = opened(tmp_path / 'run', execution=Execution(lowering='lax'))
   config = workdir.read_config(directory)
   assert config['settings'] == {'folds': 3, 'model': {'widths': [4, 8]}}
   assert config['domain'] == DOMAIN
   assert config['environment']['versions']['jax']
   assert config['environment']['survey'] == str(pathlib.Path('survey').resolve())
   assert config['environment']['device'].startswith(('cpu', 'gpu', 'tpu'))
+  assert json.loads((directory / 'config.json').read_text())['execution']['lowering'] == 'lax'
+  assert workdir.read_config(opened(tmp_path / 'memory', survey=''))['environment']['survey'] is None
 
 
 def test_the_same_settings_resume_and_others_are_named(tmp_path):
-  workdir.open_workdir(tmp_path, SETTINGS, 'done', DOMAIN, 'survey')
-  assert workdir.open_workdir(tmp_path, SETTINGS, 'done', DOMAIN, 'survey') == tmp_path
+  opened(tmp_path)
+  assert opened(tmp_path) == tmp_path
+  assert opened(tmp_path, execution=Execution(checkpoint_every=1)) == tmp_path
   with pytest.raises(ValueError, match=r'folds: was 3, now 5; model.widths: was \[4, 8\], now \[4, 9\]'):
-    workdir.open_workdir(tmp_path, {'folds': 5, 'model': {'widths': (4, 9)}}, 'done', DOMAIN, 'survey')
+    opened(tmp_path, {'folds': 5, 'model': {'widths': (4, 9)}})
 
 
 def test_a_finished_run_is_not_overwritten(tmp_path):
-  (tmp_path / 'done').write_text('')
+  finish(tmp_path)
   with pytest.raises(FileExistsError, match='finished run'):
-    workdir.open_workdir(tmp_path, SETTINGS, 'done', DOMAIN, 'survey')
+    opened(tmp_path)
+
+
+def test_what_training_left_is_removed_and_nothing_else(tmp_path):
+  workdir.remove_run(tmp_path)  # Of which there is none.
+  opened(tmp_path)
+  finish(tmp_path)
+  for name in ('checkpoints/fold00_seed0/5/params', 'figures/skill.png', 'predictions/da_flux.ecsv', 'skill.ecsv'):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).touch()
+  for name in ('splits.json', 'metrics.jsonl'):
+    (tmp_path / name).touch()
+  workdir.remove_run(tmp_path)
+  left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob('*') if path.is_file()}
+  assert left == {'figures/skill.png', 'predictions/da_flux.ecsv', 'skill.ecsv'}
 
 
 def test_what_is_no_work_directory(tmp_path):
@@ -48,7 +75,7 @@ def test_what_is_no_work_directory(tmp_path):
 def test_an_unwritable_directory(tmp_path):
   (tmp_path / 'file').write_text('')
   with pytest.raises(OSError, match='Cannot write'):
-    workdir.open_workdir(tmp_path / 'file' / 'run', SETTINGS, 'done', DOMAIN, 'survey')
+    opened(tmp_path / 'file' / 'run')
 
 
 def line(epoch, **more):
@@ -58,17 +85,12 @@ def line(epoch, **more):
 def test_metrics_of_a_resumed_run_are_written_once(tmp_path):
   path = tmp_path / 'metrics.jsonl'
   log = MetricsLog(path)
-  log(line(1))
-  log(line(2))
+  assert log.append(line(1)) and log.append(line(2))
   with path.open('a') as file:
     file.write('{"fold": 0, "se')  # What a killed run leaves behind.
   resumed = MetricsLog(path)
-  resumed(line(2))
-  resumed(line(3))
+  assert not resumed.append(line(2))
+  assert resumed.append(line(3))
   assert [entry['epoch'] for entry in read_metrics(path)] == [1, 2, 3]
   assert json.loads(path.read_text().splitlines()[0]) == line(1)
-
-
-def test_tensorboard_files_are_written_where_asked_for(tmp_path):
-  MetricsLog(tmp_path / 'metrics.jsonl', tensorboard=True)(line(1))
-  assert list((tmp_path / 'tensorboard').glob('events.out.tfevents.*'))
+  assert read_metrics(tmp_path / 'none.jsonl') == []

@@ -1,3 +1,5 @@
+"""Predictions tables: what they must hold, and averages over seeds."""
+
 import numpy as np
 import pytest
 from astropy import units as u

@@ -5,7 +5,17 @@ import pytest
 from scores.categorical import BinaryContingencyManager
 from xarray import DataArray
 
-from hearjax.verification.scores import best_threshold, contingency, hss, pod, pofd, steady_threshold, tss, tss_at
+from hearjax.verification.scores import (
+  _best_thresholds,
+  best_threshold,
+  contingency,
+  hss,
+  pod,
+  pofd,
+  steady_threshold,
+  tss,
+  tss_at,
+)
 
 
 def test_hand_values_of_finley():
@@ -71,10 +81,11 @@ def test_a_weight_counts_a_forecast_several_times():
   label, probability, weight = rng.integers(0, 2, 40), rng.uniform(size=40), rng.integers(0, 4, 40)
   repeated = best_threshold(np.repeat(label, weight), np.repeat(probability, weight))
   # A candidate beside a forecast of weight 0 parts the others in the same way.
-  weighted = best_threshold(label, probability, weight)
+  weighted, once = _best_thresholds(label, probability, np.stack([weight, np.ones(40, int)]))
   assert tss_at(np.repeat(label, weight), np.repeat(probability, weight), weighted) == tss_at(
     np.repeat(label, weight), np.repeat(probability, weight), repeated
   )
+  assert once == best_threshold(label, probability)
 
 
 def test_the_steady_threshold_scatters_less_about_the_best_one_of_many():

@@ -1,18 +1,13 @@
-import warnings
+"""Skill tables: by hand, by simulation, and with intervals that cover the truth."""
 
 import numpy as np
 import pytest
-from astropy.table import Table, vstack
-from matplotlib.figure import Figure
-from matplotlib.text import Text
-from scipy.special import expit, logit
+from astropy.table import vstack
+from scipy.special import expit
 
-from hearjax.report import plots
-from hearjax.report.plots import plot_reliability, plot_skill
-from hearjax.verification.predictions import check_predictions
 from hearjax.verification.skill import RULES, common_rows, difference_tables, reliability, skill_mean_table, skill_table
+from tests.hand_made import make_table, random_table
 
-HOURS = {-5: -24.27, -1: -2.93, 0: 2.4}
 SKILL_COLUMNS = [
   'model',
   'interval',
@@ -31,30 +26,6 @@ SKILL_COLUMNS = [
   'bss',
   'threshold_rule',
 ]
-
-
-def make_table(probability, model='cnn', intervals=(-1,), threshold=0.5, n_folds=4, seed=0) -> Table:
-  """A predictions table of `[pair, region, interval]` probabilities; region 0 of a pair is the control."""
-  n_pairs, _, n_intervals = probability.shape
-  pair, label, number = (axis.ravel() for axis in np.indices((n_pairs, 2, n_intervals)))
-  interval = np.asarray(intervals)[number]
-  table = Table()
-  table['region_id'] = [f'{"EAR" if one else "CR"}{p:03d}' for p, one in zip(pair, label, strict=True)]
-  table['pair_id'] = [f'pair{p:03d}' for p in pair]
-  table['label'], table['interval'] = label, interval
-  table['hours'] = [HOURS[i] for i in interval]
-  table['fold'], table['seed'] = pair % n_folds, seed
-  table['logit'] = logit(probability.ravel())
-  table['probability'] = probability.ravel()
-  table['threshold'] = np.broadcast_to(threshold, len(table))
-  table.meta = {'model': model, 'settings': {}, 'survey_checksum': 'abc', 'survey_source': 'simulated'}
-  return check_predictions(table, model)
-
-
-def random_table(n_pairs=60, intervals=(-5, -1), skill=0.0, seed=0, **keywords) -> Table:
-  shift = skill * np.array([-0.5, 0.5])[:, None]
-  noise = np.random.default_rng(seed).standard_normal((n_pairs, 2, len(intervals)))
-  return make_table(expit(noise + shift), intervals=intervals, **keywords)
 
 
 def row_of(skill, interval=-1, rule='0.5', model='cnn'):
@@ -237,29 +208,3 @@ def test_reliability_bins_are_equally_filled():
   # Forecasts that mean what they say lie on the diagonal.
   np.testing.assert_allclose(bins['frequency'], bins['probability'], atol=0.05)
   assert len(reliability(np.array([0, 1]), np.array([0.2, 0.7]), 6)['n']) == 2
-
-
-def test_figures_are_written_whole_and_without_warnings(tmp_path):
-  tables = [random_table(skill=1.0, model=name, seed=index) for index, name in enumerate(('cnn', 'da_flux', 'theirs'))]
-  skill = skill_table(tables, 50, 0)
-  skill.meta['survey_source'] = 'simulated'
-  skill['tss'][0] = np.nan
-  with warnings.catch_warnings():
-    warnings.simplefilter('error')
-    plot_skill(skill, tmp_path / 'figures' / 'skill.png')
-    plot_reliability(tables, -1, tmp_path / 'figures' / 'reliability.png')
-  assert sorted(path.name for path in (tmp_path / 'figures').iterdir()) == ['reliability.png', 'skill.png']
-  with pytest.raises(ValueError, match='No model has forecasts for both classes at interval 1'):
-    plot_reliability(tables, 1, tmp_path / 'none.png')
-
-
-def test_figures_of_a_simulation_say_so(tmp_path, monkeypatch):
-  figures = []
-  monkeypatch.setattr(plots, 'Figure', lambda **keywords: figures.append(Figure(**keywords)) or figures[-1])
-  table = random_table(skill=1.0)
-  skill = skill_table([table], 50, 0)
-  skill.meta['survey_source'] = 'simulated'
-  plot_skill(skill, tmp_path / 'skill.png')
-  plot_reliability([table], -1, tmp_path / 'reliability.png')
-  texts = [' '.join(text.get_text() for text in figure.findobj(Text)) for figure in figures]
-  assert len(texts) == 2 and all('Simulated survey: no evidence about the Sun' in text for text in texts)

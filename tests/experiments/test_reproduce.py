@@ -1,0 +1,65 @@
+"""The scripts one after the other: to skill, all of it by `reproduce`, and the study behind the defaults."""
+
+import shutil
+
+import numpy as np
+from astropy.table import Table
+
+from experiments.reproduce import INTERPRETATION
+from tests.real_maps import SHARP_14159
+from tests.scripts import fail, succeed
+
+
+def test_the_chain_ends_in_skill_for_every_model(quick_survey, finished):
+  succeed('baseline', f'--survey={quick_survey}', f'--workdir={finished}', '--models=da_flux,da_linear')
+  printed = succeed('verify', f'--workdir={finished}', '--resamples=50')
+  assert 'da_linear' in printed
+  skill = Table.read(finished / 'skill.ecsv', format='ascii.ecsv')
+  assert set(skill['model']) == {'cnn', 'da_flux', 'da_linear'}
+  assert set(skill['n_pairs']) == {12}
+  assert np.all(skill['tss_low'] <= skill['tss']) and np.all(skill['tss'] <= skill['tss_high'])
+  for name in ('skill', 'reliability'):
+    assert (finished / 'figures' / f'{name}.png').stat().st_size > 10_000
+  for name in ('skill_mean', 'differences', 'differences_mean'):
+    assert (finished / f'{name}.ecsv').is_file()
+  assert {'config.json', 'splits.json', 'metrics.jsonl', 'checkpoints'} <= {p.name for p in finished.iterdir()}
+
+
+def test_it_goes_on_where_it_stopped_and_refuses_another_run(quick_survey, finished, tmp_path):
+  workdir = tmp_path / 'work'
+  arguments = ['--quick', f'--survey={quick_survey}', f'--workdir={workdir}', '--resamples=20']
+  shutil.copytree(finished, workdir)  # As if the training had been done by reproduce.
+  shutil.rmtree(workdir / 'figures', ignore_errors=True)
+  (workdir / 'splits.json').unlink()
+  for product in INTERPRETATION.values():  # And the interpretation, whose scripts have tests of their own.
+    (workdir / product).parent.mkdir(exist_ok=True)
+    (workdir / product).touch()
+  printed = succeed('reproduce', *arguments)
+  steps = [line.split()[2] for line in printed.splitlines() if line.startswith('$ hearjax')]
+  assert steps == ['baseline', 'verify']
+  assert 'was trained on 2 folds, but its splits.json holds 5' in fail('prune', f'--workdir={workdir}', '--overwrite')
+  assert 'True Skill Statistic' in printed
+  assert (workdir / 'differences_mean.ecsv').exists()
+  assert 'is of another run (seed: was 0, now 1)' in fail('reproduce', *arguments, '--seed=1')
+
+
+def test_a_study_of_other_settings_is_not_gone_on_with(tmp_path):
+  out = tmp_path / 'study.ecsv'
+  Table({'variant': ['default'], 'survey_seed': [101]}, meta={'pairs': 7}).write(out, format='ascii.ecsv')
+  assert 'is of a study with other settings' in fail('study', f'--out={out}')
+  assert "Unknown variants ['foo']" in fail('study', f'--out={tmp_path}/new.ecsv', '--variants=foo')
+
+
+def test_checkpoints_that_cannot_be_used_are_told(finished, tmp_path):
+  arguments = f'--fits={SHARP_14159}', f'--out={tmp_path}/scores'
+  copy = shutil.copytree(finished, tmp_path / 'damaged')
+  for part in copy.glob('checkpoints/fold00_seed0/*/params/**/*'):
+    if part.is_file():
+      part.write_bytes(part.read_bytes()[:20])
+  assert 'is damaged or of another model' in fail('score', f'--workdir={copy}', *arguments)
+  copy = shutil.copytree(finished, tmp_path / 'other')
+  config = (copy / 'config.json').read_text()
+  changed = config.replace('"widths": [\n    4,\n    8\n   ]', '"widths": [\n    4,\n    6\n   ]')
+  assert changed != config
+  (copy / 'config.json').write_text(changed)
+  assert 'of another model' in fail('score', f'--workdir={copy}', *arguments)

@@ -1,0 +1,151 @@
+"""The script `train`, on a survey small enough for a test; once at least as a user runs it."""
+
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from experiments.train import ProgressBar, board_writer
+from tests.conftest import QUICK
+from tests.scripts import ROOT, as_user, command, fail, succeed
+
+
+def predictions(workdir):
+  return Table.read(workdir / 'predictions' / 'cnn.ecsv', format='ascii.ecsv')
+
+
+def test_a_run_killed_in_the_middle_of_a_fold_resumes_to_the_same_predictions(quick_survey, finished, tmp_path):
+  workdir = tmp_path / 'killed'
+  arguments = [f'--survey={quick_survey}', f'--workdir={workdir}', *QUICK, '--checkpoint_every=1']
+  process = subprocess.Popen(
+    command('train', *arguments), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+  )
+  deadline = time.monotonic() + 240
+  while not list(workdir.glob('checkpoints/fold01_seed0/1')) and time.monotonic() < deadline:
+    assert process.poll() is None, 'the run ended before it could be killed'
+    time.sleep(0.01)
+  process.send_signal(signal.SIGKILL)
+  process.wait()
+  assert not (workdir / 'predictions').exists()
+  succeed('train', *arguments)
+  # The run in one piece kept other checkpoints, which changes nothing.
+  killed, whole = predictions(workdir), predictions(finished)
+  for column in killed.colnames:
+    np.testing.assert_array_equal(killed[column], whole[column])
+
+
+def test_a_finished_run_is_trained_over_only_when_told(quick_survey, finished, tmp_path):
+  workdir = shutil.copytree(finished, tmp_path / 'work')
+  (workdir / 'skill.ecsv').write_text('of another script')
+  arguments = [f'--survey={quick_survey}', f'--workdir={workdir}', *QUICK, '--seed=1']
+  assert 'holds 2 folds dealt with seed 0, but 2 with seed 1 were asked for' in fail('train', *arguments)
+  assert 'already holds a finished run' in fail('train', *arguments[:-1])
+  succeed('train', *arguments, '--overwrite')
+  assert np.abs(predictions(workdir)['logit'] - predictions(finished)['logit']).max() > 0
+  assert json.loads((workdir / 'config.json').read_text())['settings']['seed'] == 1
+  assert (workdir / 'skill.ecsv').read_text() == 'of another script'
+
+
+def test_a_survey_that_is_not_there(tmp_path):
+  assert 'is not a survey archive' in fail('train', f'--survey={tmp_path}', f'--workdir={tmp_path}/w')
+
+
+def test_a_mistake_can_be_corrected_in_the_same_directory(quick_survey, tmp_path):
+  arguments = f'--survey={quick_survey}', f'--workdir={tmp_path}/w'
+  sentence = fail('train', *arguments, '--folds=20')
+  assert '20 folds were asked for, but the survey has only 12 pairs' in sentence
+  assert 'at the intervals [1]' in fail('train', *arguments, '--folds=2', '--train_intervals=1')
+  assert 'as many layers each' in fail('train', *arguments, '--widths=4,8')
+  assert 'flag --widths=a,b' in fail('train', *arguments, '--widths=a,b')
+  assert not (tmp_path / 'w').exists()
+
+
+def test_two_processes_train_what_one_does(quick_survey, finished, tmp_path):
+  with socket.socket() as free:
+    free.bind(('localhost', 0))
+    coordinator = f'localhost:{free.getsockname()[1]}'
+  arguments = [f'--survey={quick_survey}', f'--workdir={tmp_path}/work', *QUICK, f'--coordinator={coordinator}']
+  processes = [
+    subprocess.Popen(
+      command('train', *arguments, '--processes=2', f'--process={number}'),
+      cwd=ROOT,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+    for number in range(2)
+  ]
+  told = [process.communicate(timeout=300) for process in processes]
+  assert [process.returncode for process in processes] == [0, 0], told
+  assert 'Trained 2 networks' in told[0][0] and 'Trained' not in told[1][0]
+  ours, theirs = (predictions(workdir) for workdir in (tmp_path / 'work', finished))
+  np.testing.assert_allclose(ours['logit'], theirs['logit'], rtol=1e-3, atol=1e-3)
+
+
+def test_processes_that_do_not_belong_together_are_told(quick_survey, tmp_path):
+  arguments = [f'--survey={quick_survey}', f'--workdir={tmp_path}/work', *QUICK]
+  assert '--processes and --process belong to' in fail('train', *arguments, '--processes=2')
+  assert '--coordinator is host:port, or auto; got here.' in fail('train', *arguments, '--coordinator=here')
+  sentence = '--coordinator needs --processes and a smaller --process, got 2 and 2.'
+  assert sentence in fail('train', *arguments, '--coordinator=localhost:1', '--processes=2', '--process=2')
+  assert 'did not find each other' in fail('train', *arguments, '--coordinator=auto', run=as_user)
+
+
+def test_maps_in_a_file_give_the_same_and_leave_nothing_behind(quick_survey, finished, tmp_path):
+  scratch = tmp_path / 'scratch'
+  scratch.mkdir()
+  arguments = [f'--survey={quick_survey}', f'--workdir={tmp_path}/work', *QUICK]
+  succeed('train', *arguments, f'--scratch={scratch}', '--block_maps=20')
+  np.testing.assert_allclose(
+    predictions(tmp_path / 'work')['logit'], predictions(finished)['logit'], rtol=1e-3, atol=1e-3
+  )
+  assert json.loads((tmp_path / 'work' / 'config.json').read_text())['execution']['streamed'] is True
+  assert not list(scratch.iterdir())
+  assert 'for a file of the maps is not there' in fail('train', *arguments, f'--scratch={scratch}/none')
+
+
+def test_compiled_programs_are_kept(quick_survey, tmp_path):
+  arguments = [f'--survey={quick_survey}', '--folds=2', '--models=da_flux']
+  cache = tmp_path / 'compiled'
+  succeed('baseline', *arguments, f'--workdir={tmp_path}/work', f'--compilation_cache={cache}', run=as_user)
+  assert list(cache.iterdir())
+  assert 'File exists' in fail(
+    'baseline', *arguments, f'--workdir={tmp_path}/other', f'--compilation_cache={quick_survey}/survey.ecsv'
+  )
+
+
+# --- What is told meanwhile -------------------------------------------------------------------------------------
+
+
+def line(fold, epoch, finished=False):
+  metrics = {'loss': 0.5, 'validation_loss': 0.6, 'validation_tss': 0.1}
+  return {'fold': fold, 'seed': 0, 'epoch': epoch, 'finished': finished, **metrics}
+
+
+def test_tensorboard_files_are_written_where_asked_for(tmp_path):
+  pytest.importorskip('tensorboardX')
+  write, found = board_writer(tmp_path / 'board'), b''
+  for epoch in range(1, 100):  # A thread of its own writes them, when it comes to it.
+    write(line(0, epoch))
+    (events,) = (tmp_path / 'board').glob('events.out.tfevents.*')
+    found = events.read_bytes()
+    if found.count(b'fold00_seed0/') >= 3:
+      break
+    time.sleep(0.05)
+  for key in ('loss', 'validation_loss', 'validation_tss'):
+    assert f'fold00_seed0/{key}'.encode() in found
+
+
+def test_the_bar_counts_all_epochs_once(capsys):
+  # Two networks of three epochs; the first had two of them before it was interrupted.
+  bar = ProgressBar(2, 3, [line(0, 1), line(0, 2)])
+  for each in (line(0, 3, True), line(1, 1), line(1, 2, True)):  # The second one stops early.
+    bar(each)
+  bar.close()
+  assert '6/6' in capsys.readouterr().err
