@@ -97,6 +97,9 @@ MOST_COMPILED = 2**30  # [bytes] A larger folder of compiled programs is emptied
 
 def pytest_configure(config: pytest.Config) -> None:
   """Lets what is compiled once serve all workers, scripts in processes of their own, and later sessions."""
+  # Half of the time of a suite without kept programs is compilation; at this level it is less, and the programs are
+  # as fast to the tests. Another choice of the environment stays.
+  os.environ.setdefault('XLA_FLAGS', '--xla_backend_optimization_level=1')
   folder = config.cache.mkdir('compiled')
   is_worker = 'PYTEST_XDIST_WORKER' in os.environ
   if not is_worker and sum(path.stat().st_size for path in folder.iterdir()) > MOST_COMPILED:
@@ -104,8 +107,20 @@ def pytest_configure(config: pytest.Config) -> None:
   for name, value in {'compilation_cache_dir': str(folder), 'persistent_cache_min_compile_time_secs': 0.0}.items():
     os.environ[f'JAX_{name.upper()}'] = str(value)
     jax.config.update(f'jax_{name}', value)
+  worker = os.environ.get('PYTEST_XDIST_WORKER', '')
+  if worker.startswith('gw') and hasattr(os, 'sched_setaffinity'):
+    # A core for each worker: threads of several that share all cores are in each other's way.
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[int(worker[2:]) % len(cores)]})
   # Of an entry that another process has not written to its end: it is compiled here then.
   config.addinivalue_line('filterwarnings', 'ignore:Error reading persistent compilation cache entry')
+
+
+@pytest.fixture(scope='module', autouse=True)
+def forget_programs() -> Iterator[None]:
+  """Lets the programs of a module go when it is over: a thousand of them take gigabytes. They are kept on disk."""
+  yield
+  jax.clear_caches()
 
 
 @contextlib.contextmanager

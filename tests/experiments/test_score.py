@@ -29,7 +29,13 @@ def stand_in_logits(field):
 def runs(tmp_path_factory) -> dict[str, tuple]:
   """Runs the script with `stand_in_logits`; returns exit status, stdout and stderr by name."""
   root = tmp_path_factory.mktemp('runs')
-  many = [f'--fits={DATA}/hmi.sharp_cea_720s.1*.fits', f'--fits={CONTINUUM}', f'--fits={CUTOUT}', f'--out={root}/many', '--step_mm=20']
+  many = [
+    f'--fits={DATA}/hmi.sharp_cea_720s.1*.fits',
+    f'--fits={CONTINUUM}',
+    f'--fits={CUTOUT}',
+    f'--out={root}/many',
+    '--step_mm=20',
+  ]
   (root / 'one').mkdir()
   (root / 'one' / 'scores.ecsv').write_text('old')
   one = [f'--fits={SHARP}', '--longitude=34.9', '--latitude=-20.5', f'--out={root}/one', '--overwrite']

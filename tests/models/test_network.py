@@ -33,7 +33,9 @@ def test_bfloat16_is_coarser_and_leaves_parameters_and_logit_in_float32():
   field = random_field(8, 32, 32)
   fine, coarse = (build_model(dataclasses.replace(SMALL, precision=name), 1.39) for name in ('float32', 'bfloat16'))
   params = jax.jit(fine.init)(jax.random.key(0), field)
-  assert {leaf.dtype for leaf in jax.tree.leaves(jax.jit(coarse.init)(jax.random.key(0), field))} == {np.dtype('float32')}
+  assert {leaf.dtype for leaf in jax.tree.leaves(jax.jit(coarse.init)(jax.random.key(0), field))} == {
+    np.dtype('float32')
+  }
   exact, rounded = fine.apply(params, field), coarse.apply(params, field)
   assert rounded.dtype == np.float32
   assert coarse.apply(params, field, method='activations')[-1].dtype == jax.numpy.bfloat16

@@ -122,7 +122,7 @@ def test_members_are_spread_over_devices_and_processes(one_by_one, tmp_path, pro
   with socket.socket() as free:
     free.bind(('localhost', 0))
     port = free.getsockname()[1]
-  flags = f'--xla_force_host_platform_device_count={4 // processes}'
+  flags = f'{os.environ.get("XLA_FLAGS", "")} --xla_force_host_platform_device_count={4 // processes}'
   environment = {**os.environ, 'XLA_FLAGS': flags, 'PYTHONPATH': str(ROOT)}
   started = [
     subprocess.Popen(
