@@ -10,10 +10,10 @@ python = $(shell python$(1) --version > /dev/null 2>&1 && echo python$(1) \
 PYTHON_OLDEST ?= $(call python,3.11)
 PYTHON_NEWEST ?= $(call python,3.13)
 # What is run with the oldest and with the newest packages: a little of everything.
-PART = -n 2 tests/survey tests/verification tests/report tests/training/test_export.py tests/training/test_fit.py \
-  tests/training/test_loop.py tests/training/test_step.py tests/maps/test_transforms.py tests/models/test_network.py \
-  tests/observe/test_hear.py tests/observe/test_magnetogram.py tests/interpret/test_compaction.py \
-  tests/experiments/test_wheel.py
+PART = -n 2 --dist loadfile tests/survey tests/verification tests/report tests/training/test_export.py \
+  tests/training/test_fit.py tests/training/test_loop.py tests/training/test_step.py tests/maps/test_transforms.py \
+  tests/models/test_network.py tests/observe/test_hear.py tests/observe/test_magnetogram.py \
+  tests/interpret/test_compaction.py tests/experiments/test_wheel.py
 
 .PHONY: install reproduce test test-oldest test-newest lint
 
@@ -29,7 +29,7 @@ reproduce: install
 	$(IN) -m experiments.reproduce --quick --workdir=$(WORKDIR)
 
 test: install
-	$(IN) -m pytest
+	$(IN) -m pytest -n 2 --dist loadfile
 
 test-oldest:
 	@$(if $(PYTHON_OLDEST),$(MAKE) --no-print-directory .venv-oldest/installed,echo 'Left out: there is no Python 3.11.')

@@ -17,7 +17,7 @@ from astropy.table import Table, vstack
 from tqdm import tqdm
 
 from hearjax.files import write_table
-from hearjax.forecast.patches import score_patches
+from hearjax.forecast.patches import forecast_patches
 from hearjax.training.ensemble import Ensemble
 
 from . import cli
@@ -116,7 +116,7 @@ def score_file(members: Ensemble, path: pathlib.Path, picture: pathlib.Path, fla
   from hearjax.observe.magnetogram import read_magnetogram  # Only here: they need sunpy, which --help does not.
   from hearjax.observe.postel import postel_patch
   from hearjax.observe.tiling import tile_patches
-  from hearjax.report import score_plots, style
+  from hearjax.report import forecast_plots, style
 
   domain = members.domain
   grid = {'size': domain['size'], 'pixel_scale_mm': domain['pixel_scale_mm'], 'max_angle_deg': flags.max_angle}
@@ -129,11 +129,11 @@ def score_file(members: Ensemble, path: pathlib.Path, picture: pathlib.Path, fla
   else:
     patches = iter([postel_patch(magnetogram, flags.longitude, flags.latitude, **grid, file=path.name)])
   chunks = iter(lambda: list(itertools.islice(patches, CHUNK)), [])
-  table = vstack([score_patches(members.logits, chunk, domain) for chunk in chunks])
+  table = vstack([forecast_patches(members.logits, chunk, domain) for chunk in chunks])
   if (table['missing'] == 1).all():
     place = f'longitude {table["longitude"][0]:.1f}, latitude {table["latitude"][0]:.1f} deg (Carrington)'
     raise ValueError(f'{path} shows nothing of the Sun around {place}.')
-  figure = score_plots.plot_scores(magnetogram, table, domain, path.name, flags.step_mm)
+  figure = forecast_plots.plot_forecasts(magnetogram, table, domain, path.name, flags.step_mm)
   style.save(figure, picture)
   return table
 

@@ -7,7 +7,7 @@ from absl import logging
 from astropy.table import Table
 
 from hearjax.files import write_table
-from hearjax.report.plots import plot_reliability, plot_skill
+from hearjax.report.skill_plots import plot_reliability, plot_skill
 from hearjax.survey.archive import read_survey
 from hearjax.survey.survey import checksum
 from hearjax.verification.predictions import PREDICTIONS, read_predictions

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.special import erf
 
 from hearjax.interpret import ablation, pruning
-from hearjax.interpret.probes import Probes, measure_probes, score_fields
+from hearjax.interpret.probes import Probes, field_logits, measure_probes
 from hearjax.maps.augmentation import Augmentation
 from hearjax.maps.synthetic import Grid, Shape
 from hearjax.models.compilation import compiler_options
@@ -300,7 +300,7 @@ def sweep(size: dict, seed: int) -> Iterator[Group]:
     model, params = build(settings)
     field = noise(n, seed)
     ours: dict[str, Case] = {
-      'one forward pass': functools.partial(score_fields, model, params, field),
+      'one forward pass': functools.partial(field_logits, model, params, field),
       'every filter dropped alone': lambda model=model, params=params, field=field: ablation.sweep(
         model, params, field
       ),
@@ -339,7 +339,7 @@ def response(size: dict, seed: int) -> Iterator[Group]:
 
   def one_by_one() -> list[float]:
     fields = (numpy_bipole(grid, *parameters) for parameters in zip(scale, flux, tilt, strict=True))
-    return [float(score_fields(model, params, field[None], chunk=1)[0]) for field in fields]
+    return [float(field_logits(model, params, field[None], chunk=1)[0]) for field in fields]
 
   cases = {
     'one by one in NumPy': one_by_one,

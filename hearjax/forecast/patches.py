@@ -38,10 +38,10 @@ COLUMNS = (
 )
 
 
-def score_patches(
+def forecast_patches(
   predict: Callable[[np.ndarray], np.ndarray], patches: Sequence['Patch'], domain: Mapping[str, Any]
 ) -> Table:
-  """Scores patches.
+  """Forecasts emergence at the centres of patches.
 
   Args:
     predict: From `[n, y, x]` field [G], NaN where missing, to `[member, n]` logits.
@@ -57,7 +57,7 @@ def score_patches(
     ValueError: There is no patch, or a patch has a pixel scale or size that the network was not trained on.
   """
   if not patches:
-    raise ValueError('There is no patch to score.')
+    raise ValueError('There is no patch to forecast for.')
   _check_grid(patches, domain)
   field = np.stack([patch.field for patch in patches])
   logits = np.asarray(predict(field))

@@ -14,7 +14,7 @@ from astropy.table import Table
 
 from hearjax.checks import check_not_negative, check_range
 from hearjax.interpret.maps import control_rows, draw_places, visible_grid, visible_patches
-from hearjax.interpret.probes import CHUNK, Probes, build_shapes, measure_probes, score_fields
+from hearjax.interpret.probes import CHUNK, Probes, build_shapes, field_logits, measure_probes
 from hearjax.maps import synthetic
 from hearjax.maps.synthetic import Grid
 from hearjax.training.run import Run
@@ -120,7 +120,7 @@ def inject(run: Run, settings: Injection, seed: int = 0, chunk: int = CHUNK) -> 
   for number, member in enumerate(run.members()):
     rows = control_rows(run, member)
     patches = visible_patches(run, rows)
-    untouched = score_fields(model, member.params, patches, chunk)
+    untouched = field_logits(model, member.params, patches, chunk)
     threshold = threshold_for(untouched, settings.false_alarm_rate)
     rng = np.random.default_rng([seed, number])
     patch = rng.integers(len(rows), size=settings.trials)

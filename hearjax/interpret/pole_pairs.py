@@ -17,7 +17,7 @@ from astropy.table import Table
 
 from hearjax.checks import check_positive
 from hearjax.interpret.maps import control_rows, draw_places
-from hearjax.interpret.probes import score_fields
+from hearjax.interpret.probes import field_logits
 from hearjax.interpret.statistics import highest
 from hearjax.maps import synthetic
 from hearjax.maps.synthetic import Grid
@@ -142,7 +142,7 @@ def pairing_table(run: Run, settings: PairSettings, seed: int) -> Table:
   visible = run.visible_px
   responses = [
     respond_to_pairs(
-      lambda field, member=member: score_fields(model, member.params, field)[None],
+      lambda field, member=member: field_logits(model, member.params, field)[None],
       run.survey.field[control_rows(run, member)],
       model.pixel_scale_mm,
       visible,

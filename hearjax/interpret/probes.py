@@ -148,7 +148,7 @@ def measure_probes(
   return logits, described, gradient[0]
 
 
-def score_fields(model: EmergenceNetwork, params: Params, field: np.ndarray, chunk: int = CHUNK) -> np.ndarray:
+def field_logits(model: EmergenceNetwork, params: Params, field: np.ndarray, chunk: int = CHUNK) -> np.ndarray:
   """Returns `[n]` logits of `[n, y, x]` field [G], NaN where missing; of the square that the network looks at."""
   seen = transforms.crop(field, model.settings.visible_px(field.shape[-1]))
   return map_chunks(functools.partial(member_logits, params, model=model), seen, chunk)

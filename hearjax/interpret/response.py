@@ -1,8 +1,9 @@
 """The output of trained members as a function of the physical parameters of synthetic magnetograms.
 
-Every family of `maps.synthetic` is swept over its length scale and its strength, at fixed peak field and at fixed total flux,
-on nothing, on noise, or in quiet Sun. A point of such a plane is an average over samples that differ in direction,
-chance and background; the samples are the same at all points, so that differences between points are not due to them.
+Every family of `maps.synthetic` is swept over its length scale and its strength, at fixed peak field and at fixed total
+flux, on nothing, on noise, or in quiet Sun. A point of such a plane is an average over samples that differ in
+direction, chance and background; the samples are the same at all points, so that differences between points are not
+due to them.
 
 What may be trusted, after the simulated world `pattern`, where the separation that matters is known: the maximum over
 the separation of a narrow bipole in quiet Sun at fixed flux within the training range (`point_bipole`, `quiet`, `flux`,
@@ -22,7 +23,7 @@ from scipy.special import expit
 
 from hearjax.checks import check_choices, check_not_negative, check_range
 from hearjax.interpret.maps import BACKGROUNDS, draw_backgrounds, draw_places, visible_grid
-from hearjax.interpret.probes import CHUNK, PARAMETERS, Probes, build_shapes, measure_probes, score_fields
+from hearjax.interpret.probes import CHUNK, PARAMETERS, Probes, build_shapes, field_logits, measure_probes
 from hearjax.interpret.statistics import highest
 from hearjax.maps import synthetic
 from hearjax.maps.synthetic import FAMILIES
@@ -184,7 +185,7 @@ def _planes(run, background, scales, strengths, probes, backgrounds, chunk, deri
   model, members = run.ensemble.model, [member.params for member in run.members()]
   form = (len(FIXED), len(scales), strengths.shape[1], len(backgrounds[0]))
   logit, described, gradient = measure_probes(model, members, probes, backgrounds, chunk, derivatives)
-  bare = np.array([score_fields(model, *each).mean() for each in zip(members, backgrounds, strict=True)])
+  bare = np.array([field_logits(model, *each).mean() for each in zip(members, backgrounds, strict=True)])
   logits = logit.reshape(-1, *form).mean(axis=-1)
   changes = logits - bare[:, None, None, None]
   gradients = {}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 
-from hearjax.forecast.patches import COLUMNS, score_patches
+from hearjax.forecast.patches import COLUMNS, forecast_patches
 from hearjax.observe.postel import Patch
 from tests.hand_made import DOMAIN
 
@@ -24,7 +24,7 @@ def test_score_patches_by_hand():
   patches = [make_patch(first, file='a'), make_patch(second, file='b', missing=1 / 16, quality=66560, notes='said so')]
   logits = np.array([[0.0, 4.0], [2.0, -4.0]])
   given = []
-  table = score_patches(lambda field: (given.append(field), logits)[1], patches, small_domain())
+  table = forecast_patches(lambda field: (given.append(field), logits)[1], patches, small_domain())
   assert tuple(table.colnames) == COLUMNS
   assert given[0].shape == (2, 4, 4) and np.isnan(given[0][1, 0, 0])
   sigmoid = lambda value: 1 / (1 + np.exp(-value))  # noqa: E731
@@ -39,9 +39,9 @@ def test_score_patches_by_hand():
 
 
 def test_score_patches_wants_the_grid_of_the_training():
-  with pytest.raises(ValueError, match='no patch to score'):
-    score_patches(np.zeros, [], DOMAIN)
+  with pytest.raises(ValueError, match='no patch to forecast for'):
+    forecast_patches(np.zeros, [], DOMAIN)
   with pytest.raises(ValueError, match='map the patch to that grid'):
-    score_patches(np.zeros, [make_patch(np.zeros((5, 5)))], small_domain())
+    forecast_patches(np.zeros, [make_patch(np.zeros((5, 5)))], small_domain())
   with pytest.raises(ValueError, match='map the patch to that grid'):
-    score_patches(np.zeros, [make_patch(np.zeros((4, 4)))], small_domain(pixel_scale_mm=2.0))
+    forecast_patches(np.zeros, [make_patch(np.zeros((4, 4)))], small_domain(pixel_scale_mm=2.0))

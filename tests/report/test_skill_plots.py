@@ -7,8 +7,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from hearjax.report import plots
-from hearjax.report.plots import plot_reliability, plot_skill
+from hearjax.report import skill_plots
+from hearjax.report.skill_plots import plot_reliability, plot_skill
 from hearjax.verification.skill import skill_table
 from tests.hand_made import random_table
 
@@ -29,7 +29,7 @@ def test_figures_are_written_whole_and_without_warnings(tmp_path):
 
 def test_figures_of_a_simulation_say_so(tmp_path, monkeypatch):
   figures = []
-  monkeypatch.setattr(plots, 'Figure', lambda **keywords: figures.append(Figure(**keywords)) or figures[-1])
+  monkeypatch.setattr(skill_plots, 'Figure', lambda **keywords: figures.append(Figure(**keywords)) or figures[-1])
   table = random_table(skill=1.0)
   skill = skill_table([table], 50, 0)
   skill.meta['survey_source'] = 'simulated'

@@ -1,4 +1,4 @@
-"""The picture of scored patches: their probability on the magnetogram that they come from."""
+"""The picture of forecasts: the probability of patches on the magnetogram that they come from."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,12 +29,14 @@ COVER = 0.45  # Opacity of the colours over the magnetogram.
 HATCH = '///'
 
 
-def plot_scores(magnetogram: GenericMap, table: Table, domain: Mapping[str, Any], title: str, step_mm: float) -> Figure:
+def plot_forecasts(
+  magnetogram: GenericMap, table: Table, domain: Mapping[str, Any], title: str, step_mm: float
+) -> Figure:
   """Draws a magnetogram and the probability of its patches: as outlines, or where they are many, as a mosaic.
 
   Args:
     magnetogram: What `read_magnetogram` returned.
-    table: Rows of `score_patches` for this magnetogram.
+    table: Rows of `forecast_patches` for this magnetogram.
     domain: What the network was trained on (`training_domain`); gives the grid of the patches.
     title: Name of the file, put above the picture.
     step_mm: Distance of neighbouring centres [Mm], the side of a stone of the mosaic.

@@ -6,10 +6,10 @@ from astropy.table import Table
 from matplotlib.collections import LineCollection
 from matplotlib.contour import QuadContourSet
 
-from hearjax.forecast.patches import score_patches
+from hearjax.forecast.patches import forecast_patches
 from hearjax.observe.magnetogram import read_magnetogram
 from hearjax.observe.postel import carrington_pixels, postel_patch, postel_wcs
-from hearjax.report.score_plots import plot_scores
+from hearjax.report.forecast_plots import plot_forecasts
 from tests.hand_made import DOMAIN
 from tests.real_maps import CENTRE_11158 as CENTRE
 from tests.real_maps import CUTOUT
@@ -20,9 +20,9 @@ from tests.real_maps import SHARP_11158 as SHARP
 def test_picture_draws_every_patch_where_it_is(path):
   magnetogram = read_magnetogram(path)
   patches = [postel_patch(magnetogram, longitude, CENTRE[1], 48) for longitude in (CENTRE[0], CENTRE[0] + 3)]
-  table = score_patches(lambda field: np.array([[1.0, -1.0]]), patches, DOMAIN | {'unsigned_flux_mx': [0, 1e30]})
+  table = forecast_patches(lambda field: np.array([[1.0, -1.0]]), patches, DOMAIN | {'unsigned_flux_mx': [0, 1e30]})
   table['outside'] = ['', 'flux']
-  figure = plot_scores(magnetogram, table, DOMAIN, path.name, step_mm=10)
+  figure = plot_forecasts(magnetogram, table, DOMAIN, path.name, step_mm=10)
   axes = figure.axes[0]
   (outlines,) = (item for item in axes.collections if isinstance(item, LineCollection) and len(item.get_paths()) == 2)
   # The lower probability is drawn first.
@@ -51,7 +51,7 @@ def test_many_patches_become_a_mosaic_that_is_hatched_outside(path):
   table = Table({'longitude': CENTRE[0] + east / np.cos(np.deg2rad(CENTRE[1])), 'latitude': CENTRE[1] + north})
   table['probability'] = (np.arange(16) + 0.5) / 16
   table['outside'] = np.where(np.arange(16) % 4 == 0, 'flux', '')
-  figure = plot_scores(magnetogram, table, DOMAIN, path.name, step_mm=10)
+  figure = plot_forecasts(magnetogram, table, DOMAIN, path.name, step_mm=10)
   axes = figure.axes[0]
   _, mosaic = axes.images
   shown, (left, right, bottom, top) = mosaic.get_array(), mosaic.get_extent()
