@@ -124,16 +124,6 @@ def forget_programs() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def float64() -> Iterator[None]:
-  """Lets JAX compute in double precision, as `jax.enable_x64` does since version 0.8."""
-  jax.config.update('jax_enable_x64', True)
-  try:
-    yield
-  finally:
-    jax.config.update('jax_enable_x64', False)
-
-
-@contextlib.contextmanager
 def locked(path: pathlib.Path) -> Iterator[None]:
   """Lets other processes wait here."""
   path.parent.mkdir(parents=True, exist_ok=True)

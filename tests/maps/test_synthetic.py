@@ -10,7 +10,6 @@ from scipy.special import j0
 
 from hearjax.maps import features, synthetic, transforms
 from hearjax.maps.synthetic import FAMILIES, Grid, check_shape, create_shape
-from tests.conftest import float64
 
 GRID = Grid(48, 1.39)
 PIXEL_MX = 1.39**2 * 1e16  # 1 G over one pixel [Mx].
@@ -136,7 +135,7 @@ def test_vmap_equals_a_loop_and_jit_no_jit(family):
 def test_gradients_against_finite_differences(family):
   names = ('scale_mm', 'width_mm', 'tilt_deg', 'imbalance', 'x_mm', 'y_mm')
   weight = np.random.default_rng(1).normal(size=(48, 48))
-  with float64():  # Differences of float32 would say little.
+  with jax.enable_x64(True):  # Differences of float32 would say little.
 
     def number(values):
       shape = create_shape(1.0, 1.0, key=jax.random.key(2)).replace(**dict(zip(names, values, strict=True)))

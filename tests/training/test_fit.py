@@ -16,7 +16,7 @@ from hearjax.training.run import Run
 from hearjax.training.settings import Execution, RunSettings, TrainSettings
 from hearjax.training.step import compiled_eval, compiled_step
 from hearjax.training.workdir import read_config, read_metrics
-from tests.conftest import float64, make_survey
+from tests.conftest import make_survey
 from tests.training.small_run import (
   EXECUTION,
   NO_CHANGES,
@@ -161,7 +161,7 @@ def test_a_run_goes_on_however_it_is_computed(whole, cut, execution):
 
 
 def test_a_run_does_not_go_on_with_numbers_of_another_kind(whole, cut):
-  with float64(), pytest.raises(ValueError, match=r'jax\.jax_enable_x64: was False, now True'):
+  with jax.enable_x64(True), pytest.raises(ValueError, match=r'jax\.jax_enable_x64: was False, now True'):
     hearjax.fit(whole.survey, whole.splits, SETTINGS, cut, EXECUTION)
 
 
