@@ -30,9 +30,9 @@ INTERPRETATION = {
 }
 # What --quick makes smaller in them.
 QUICK_INTERPRETATION = {
-  'prune': {'members': 2},
-  'respond': {'samples': 8, 'trials': 32, 'resamples': 500},
-  'attribute': {'limit_regions': 80, 'sanity_maps': 12, 'starts': 3, 'resamples': 500},
+  'prune': {'members': 2, 'resamples': 200},
+  'respond': {'samples': 6, 'trials': 32, 'resamples': 300},
+  'attribute': {'limit_regions': 40, 'sanity_maps': 12, 'starts': 2, 'ascent_steps': 60, 'resamples': 300},
 }
 
 
