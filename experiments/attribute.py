@@ -13,6 +13,7 @@ import pathlib
 import jax
 import numpy as np
 
+from hearjax.checks import UserError
 from hearjax.files import write_table
 from hearjax.interpret import attribution, attribution_maps, composites, maximisation, sanity
 from hearjax.interpret.attribution import METHODS, AttributionSettings
@@ -53,7 +54,7 @@ def define_flags(flags: cli.Flags) -> None:
 def main(flags: cli.Flags) -> None:
   attribution.check_methods(flags.method)
   if not flags.smooth_mm < float('inf'):
-    raise ValueError(f'--smooth_mm must be a finite length, got {flags.smooth_mm}.')
+    raise UserError(f'--smooth_mm must be a finite length, got {flags.smooth_mm}.')
   settings, constraints = flags.build(AttributionSettings), flags.build(FieldConstraints)
   out = pathlib.Path(flags.workdir) / 'attribution'
   cli.check_unused(flags, *(out / name for part in flags.parts for name in PRODUCTS[part]))

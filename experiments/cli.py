@@ -22,7 +22,10 @@ import docstring_parser
 from absl import flags as absl_flags
 from absl import logging
 
+from hearjax.checks import UserError
+
 SUN_PACKAGES = ('sunpy', 'reproject')  # Of the extra `sun`; imported only where a script is about to use them.
+OUT_OF_MEMORY = 'RESOURCE_EXHAUSTED'  # In what JAX says of it.
 REPEAT = ';\n'  # What absl adds to the help of a flag of several values.
 HELP = ('--help', '-help', '-h', '--helpshort', '--helpfull')
 
@@ -164,17 +167,17 @@ class Flags:
     """Reads a command line, the name of the script first.
 
     Raises:
-      ValueError: A flag is unknown, lacks or has a value that it cannot have, or an argument is no flag.
+      UserError: A flag is unknown, lacks or has a value that it cannot have, or an argument is no flag.
     """
     try:
       rest = self._values(list(argv))
     except absl_flags.Error as error:
-      raise ValueError(str(error)) from error
+      raise UserError(str(error)) from error
     if len(rest) > 1:
-      raise ValueError(f'unexpected argument {rest[1]!r}; flags are written --name=value (see --help).')
+      raise UserError(f'unexpected argument {rest[1]!r}; flags are written --name=value (see --help).')
     empty = next((name for name in self._chosen if not getattr(self, name)), None)
     if empty:
-      raise ValueError(f'flag --{empty}= names nothing; leave it out for the default.')
+      raise UserError(f'flag --{empty}= names nothing; leave it out for the default.')
 
   def help(self) -> str:
     """Returns a paragraph for each flag."""
@@ -253,18 +256,44 @@ def execute(script: ModuleType, argv: Sequence[str]) -> int:
     if flags.compilation_cache:
       keep_compiled(flags.compilation_cache, flags.given('compilation_cache'))
     script.main(flags)
-  except (ValueError, TypeError, OSError, FloatingPointError) as error:
-    return _tell(flags, error, str(error))
-  except ImportError as error:
-    if (error.name or '').partition('.')[0] not in SUN_PACKAGES:
-      raise
-    return _tell(
-      flags, error, f'{error.name} is not installed, and real magnetograms need it: pip install "hearjax[sun]".'
-    )
   except KeyboardInterrupt:
     print('interrupted.', file=sys.stderr)
     return 1
+  except Exception as error:
+    sentence = explain(error)
+    if sentence is None or flags.debug:
+      raise
+    print(f'error: {" ".join(sentence.split())}', file=sys.stderr)
+    return 1
   return 0
+
+
+def explain(error: Exception) -> str | None:
+  """Returns what to tell a user of an error that he can mend; None where the program itself is at fault."""
+  if isinstance(error, (UserError, OSError)):
+    return str(error)
+  if isinstance(error, ImportError) and (error.name or '').partition('.')[0] in SUN_PACKAGES:
+    return f'{error.name} is not installed, and real magnetograms need it: pip install "hearjax[sun]".'
+  if isinstance(error, MemoryError) or OUT_OF_MEMORY in str(error):
+    return (
+      f'The memory does not suffice ({str(error).splitlines()[0] if str(error) else "no more is to be had"}); take '
+      'fewer or smaller maps at a time, where the script has a flag for it (see --help), or a larger machine.'
+    )
+  return _missing_device()
+
+
+def _missing_device() -> str | None:
+  """Says that JAX has no device to compute on, where that is so."""
+  jax = sys.modules.get('jax')
+  try:
+    if jax:
+      jax.devices()
+  except Exception as error:  # Of several types, with and without words.
+    asked = os.environ.get('JAX_PLATFORMS')
+    asked = f'JAX_PLATFORMS={asked} asks for devices that are not here' if asked else 'JAX finds no device'
+    told = f' ({error})' if str(error) else ''
+    return f'{asked}{told}; set JAX_PLATFORMS=cpu to compute on the processor, or leave it empty.'
+  return None
 
 
 def call(name: str, **values: object) -> None:
@@ -281,13 +310,6 @@ def call(name: str, **values: object) -> None:
   script.define_flags(flags)
   flags.parse([name, *given])
   script.main(flags)
-
-
-def _tell(flags: Flags, error: Exception, sentence: str) -> int:
-  if flags.debug:
-    raise error
-  print(f'error: {" ".join(sentence.split())}', file=sys.stderr)
-  return 1
 
 
 # --- Shared steps -------------------------------------------------------------------------------------------------

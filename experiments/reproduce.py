@@ -10,6 +10,7 @@ import time
 
 import jax
 
+from hearjax.checks import UserError
 from hearjax.files import write_json
 from hearjax.models.discriminant import DISCRIMINANTS
 from hearjax.survey.archive import INDEX_NAME
@@ -97,13 +98,13 @@ def check_same_run(workdir: pathlib.Path, settings: dict, overwrite: bool) -> No
   """Records what this run is, so that another one cannot take its products for its own.
 
   Raises:
-    ValueError: The work directory is that of a run with other settings, and shall not be overwritten.
+    UserError: The work directory is that of a run with other settings, and shall not be overwritten.
   """
   path = workdir / 'reproduce.json'
   if path.exists() and not overwrite:
     different = compare(json.loads(path.read_text()), settings)
     if different:
-      raise ValueError(f'{workdir} is of another run ({"; ".join(different)}); name another work directory.')
+      raise UserError(f'{workdir} is of another run ({"; ".join(different)}); name another work directory.')
   write_json(path, settings)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 
+from hearjax.checks import UserError
 from hearjax.files import write_table
 from hearjax.interpret import completeness, invariance, pole_pairs, response, spectral
 from hearjax.interpret.maps import visible_grid
@@ -138,11 +139,11 @@ def read_quiet_patches(flags: cli.Flags, run: Run) -> np.ndarray | None:
   """Returns `[n, y, x]` the patches that --quiet_fits name [G], or None without it.
 
   Raises:
-    ValueError: A file has no place of its own, is no magnetogram, or shows nothing there.
+    UserError: A file has no place of its own, is no magnetogram, or shows nothing there.
   """
   places = list(zip(flags.longitude, flags.latitude, strict=False))
   if not len(flags.quiet_fits) == len(flags.longitude) == len(flags.latitude):
-    raise ValueError(
+    raise UserError(
       f'Give one --longitude and one --latitude for each --quiet_fits; got {len(flags.quiet_fits)} files, '
       f'{len(flags.longitude)} longitudes and {len(flags.latitude)} latitudes.'
     )
@@ -157,7 +158,7 @@ def read_quiet_patches(flags: cli.Flags, run: Run) -> np.ndarray | None:
   for path, place in zip(flags.quiet_fits, places, strict=True):
     patch = postel_patch(read_magnetogram(path), *place, grid.size, grid.pixel_scale_mm)
     if patch.missing == 1:
-      raise ValueError(f'{path} shows nothing of the Sun around longitude {place[0]}, latitude {place[1]} deg.')
+      raise UserError(f'{path} shows nothing of the Sun around longitude {place[0]}, latitude {place[1]} deg.')
     patches.append(patch.field)
   return np.stack(patches)
 

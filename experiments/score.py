@@ -16,6 +16,7 @@ import sys
 from astropy.table import Table, vstack
 from tqdm import tqdm
 
+from hearjax.checks import UserError
 from hearjax.files import write_table
 from hearjax.forecast.patches import forecast_patches
 from hearjax.training.ensemble import Ensemble
@@ -54,9 +55,9 @@ def define_flags(flags: cli.Flags) -> None:
 
 def main(flags: cli.Flags) -> None:
   if (flags.longitude is None) != (flags.latitude is None):
-    raise ValueError('Give --longitude and --latitude together, or neither to tile the map.')
+    raise UserError('Give --longitude and --latitude together, or neither to tile the map.')
   if not flags.fits:
-    raise ValueError('Name at least one magnetogram with --fits=FILE.')
+    raise UserError('Name at least one magnetogram with --fits=FILE.')
   paths = find_files(flags.fits)
   out = pathlib.Path(flags.out)
   pictures = name_pictures(out, paths)
@@ -81,13 +82,13 @@ def find_files(patterns: list[str]) -> list[pathlib.Path]:
   """Returns the files that paths and patterns name, each once.
 
   Raises:
-    ValueError: A pattern matches nothing.
+    UserError: A pattern matches nothing.
   """
   paths = []
   for pattern in patterns:
     found = sorted(glob.glob(pattern)) if glob.has_magic(pattern) and not os.path.exists(pattern) else [pattern]
     if not found:
-      raise ValueError(f'No file matches --fits={pattern}.')
+      raise UserError(f'No file matches --fits={pattern}.')
     paths += found
   return [pathlib.Path(path) for path in dict.fromkeys(paths)]
 
@@ -96,12 +97,12 @@ def name_pictures(out: pathlib.Path, paths: list[pathlib.Path]) -> list[pathlib.
   """Returns where the picture of every file goes.
 
   Raises:
-    ValueError: Two files have the same name.
+    UserError: Two files have the same name.
   """
   names = [f'{path.name}.png' for path in paths]
   twice = [name for name in names if names.count(name) > 1]
   if twice:
-    raise ValueError(f'Two files are called {twice[0][:-4]}; score them into separate folders.')
+    raise UserError(f'Two files are called {twice[0][:-4]}; score them into separate folders.')
   return [out / name for name in names]
 
 
@@ -109,7 +110,7 @@ def score_file(members: Ensemble, path: pathlib.Path, picture: pathlib.Path, fla
   """Scores one file and writes its picture.
 
   Raises:
-    ValueError: The file is no magnetogram, or shows nothing of the place asked for.
+    UserError: The file is no magnetogram, or shows nothing of the place asked for.
     OSError: It cannot be read, or the picture cannot be written.
   """
 
@@ -132,7 +133,7 @@ def score_file(members: Ensemble, path: pathlib.Path, picture: pathlib.Path, fla
   table = vstack([forecast_patches(members.logits, chunk, domain) for chunk in chunks])
   if (table['missing'] == 1).all():
     place = f'longitude {table["longitude"][0]:.1f}, latitude {table["latitude"][0]:.1f} deg (Carrington)'
-    raise ValueError(f'{path} shows nothing of the Sun around {place}.')
+    raise UserError(f'{path} shows nothing of the Sun around {place}.')
   figure = forecast_plots.plot_forecasts(magnetogram, table, domain, path.name, flags.step_mm)
   style.save(figure, picture)
   return table

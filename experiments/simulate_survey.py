@@ -15,6 +15,7 @@ import time
 import numpy as np
 
 import hearjax
+from hearjax.checks import UserError
 from hearjax.report import survey_plots
 from hearjax.simulate.sun import Sun, change_sun
 from hearjax.simulate.worlds import WORLDS, describe
@@ -40,7 +41,7 @@ def define_flags(flags: cli.Flags) -> None:
 def main(flags: cli.Flags) -> None:
   start = time.perf_counter()
   if flags.compare_with and not flags.figure:
-    raise ValueError('--compare_with draws a figure; say with --figure=FILE.png where to write it.')
+    raise UserError('--compare_with draws a figure; say with --figure=FILE.png where to write it.')
   if not flags.overwrite:
     check_unused(flags.out)
   sun = change_sun(Sun(), flags.sun)

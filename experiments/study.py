@@ -13,6 +13,7 @@ import numpy as np
 from astropy.table import Table
 
 import hearjax
+from hearjax.checks import UserError
 from hearjax.files import plain, write_table
 from hearjax.models.discriminant import DISCRIMINANTS, DiscriminantSettings, survey_features
 from hearjax.survey.folds import Splits
@@ -100,14 +101,14 @@ def main(flags: cli.Flags) -> None:
   path = pathlib.Path(flags.out)
   unknown = set(flags.variants) - set(VARIANTS)
   if unknown:
-    raise ValueError(f'Unknown variants {sorted(unknown)}; known are {", ".join(VARIANTS)}.')
+    raise UserError(f'Unknown variants {sorted(unknown)}; known are {", ".join(VARIANTS)}.')
   # What a row depends on beside its variant and survey: a table of other settings is not gone on with.
   meta = plain({'pairs': flags.pairs, 'folds': flags.folds, 'default': dataclasses.asdict(RunSettings())})
   rows = []
   if path.exists() and not flags.overwrite:
     table = Table.read(path, format='ascii.ecsv')
     if table.meta != meta:
-      raise ValueError(f'{path} is of a study with other settings; name another --out.')
+      raise UserError(f'{path} is of a study with other settings; name another --out.')
     rows = [dict(row) for row in table]
   done = {(row['variant'], row['survey_seed']) for row in rows}
 

@@ -12,6 +12,7 @@ import jax
 from tqdm import tqdm
 
 import hearjax
+from hearjax.checks import UserError
 from hearjax.training.placement import is_first_process
 from hearjax.training.settings import Execution, RunSettings
 from hearjax.training.workdir import LOG_NAME, PRODUCT, read_metrics
@@ -104,12 +105,12 @@ def board_writer(folder: pathlib.Path) -> Callable[[dict], None]:
   """Returns what writes the metrics of an epoch as TensorBoard events.
 
   Raises:
-    ValueError: tensorboardX is not installed.
+    UserError: tensorboardX is not installed.
   """
   try:
     from tensorboardX import SummaryWriter
   except ImportError as error:
-    raise ValueError('--tensorboard needs the package tensorboardX: pip install "hearjax[tensorboard]".') from error
+    raise UserError('--tensorboard needs the package tensorboardX: pip install "hearjax[tensorboard]".') from error
   writer = SummaryWriter(str(folder))
 
   def write(line: dict) -> None:
@@ -124,25 +125,25 @@ def join_processes(flags: cli.Flags) -> None:
   """Makes this process one of several that train together, where the flags say so.
 
   Raises:
-    ValueError: The flags do not belong together, or the others were not found.
+    UserError: The flags do not belong together, or the others were not found.
   """
   numbers = flags.processes, flags.process
   if flags.coordinator is None or flags.coordinator == 'auto':
     if numbers != (None, None):
-      raise ValueError('--processes and --process belong to --coordinator=host:port.')
+      raise UserError('--processes and --process belong to --coordinator=host:port.')
     if flags.coordinator is None:
       return
     given = {}
   elif not re.fullmatch(r'.+:\d+', flags.coordinator):
-    raise ValueError(f'--coordinator is host:port, or auto; got {flags.coordinator}.')
+    raise UserError(f'--coordinator is host:port, or auto; got {flags.coordinator}.')
   elif None in numbers or flags.process >= flags.processes:
-    raise ValueError(f'--coordinator needs --processes and a smaller --process, got {numbers[0]} and {numbers[1]}.')
+    raise UserError(f'--coordinator needs --processes and a smaller --process, got {numbers[0]} and {numbers[1]}.')
   else:
     given = {'coordinator_address': flags.coordinator, 'num_processes': flags.processes, 'process_id': flags.process}
   try:
     jax.distributed.initialize(**given)
   except (RuntimeError, ValueError) as error:
-    raise ValueError(f'The processes did not find each other at {flags.coordinator}: {error}') from error
+    raise UserError(f'The processes did not find each other at {flags.coordinator}: {error}') from error
 
 
 if __name__ == '__main__':

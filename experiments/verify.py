@@ -6,6 +6,7 @@ import numpy as np
 from absl import logging
 from astropy.table import Table
 
+from hearjax.checks import UserError
 from hearjax.files import write_table
 from hearjax.report.skill_plots import plot_reliability, plot_skill
 from hearjax.survey.archive import read_survey
@@ -33,7 +34,7 @@ def main(flags: cli.Flags) -> None:
     raise FileNotFoundError(f'There is no table in {directory / PREDICTIONS}; run train or baseline first.')
   tables = common_rows([read_predictions(path) for path in paths])
   if flags.survey and checksum(read_survey(flags.survey, max_missing=1.0)) != tables[0].meta['survey_checksum']:
-    raise ValueError(f'The predictions are of another survey than {flags.survey} (checksums differ).')
+    raise UserError(f'The predictions are of another survey than {flags.survey} (checksums differ).')
   models = [table.meta['model'] for table in tables]
   products = {
     'skill': skill_table(tables, flags.resamples, flags.seed),

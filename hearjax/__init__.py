@@ -11,6 +11,7 @@ __version__ = '0.1.0'
 __getattr__, __dir__, __all__ = lazy_loader.attach(
   __name__,
   submod_attrs={
+    'checks': ['UserError'],
     'survey.archive': ['read_survey', 'write_survey'],
     'survey.folds': ['make_splits'],
     'simulate.worlds': ['simulate_survey'],

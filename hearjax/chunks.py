@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from hearjax.checks import UserError
+
 
 def map_chunks(function: Callable[[Any], Any], tree: Any, chunk: int, axis: int = 0, threads: int = 1) -> Any:
   """Calls a function on `chunk` rows at a time and joins on the host what it returns.
@@ -26,11 +28,11 @@ def map_chunks(function: Callable[[Any], Any], tree: Any, chunk: int, axis: int 
     What the function returns for all rows, as NumPy arrays with `n` along `axis`.
 
   Raises:
-    ValueError: There is no row.
+    UserError: There is no row.
   """
   n = len(jax.tree.leaves(tree)[0])
   if not n:
-    raise ValueError('There is nothing to compute: no map, or no row, was given.')
+    raise UserError('There is nothing to compute: no map, or no row, was given.')
 
   def compute(start: int) -> Any:
     rows = np.minimum(np.arange(start, start + chunk), n - 1)

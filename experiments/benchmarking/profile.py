@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jax.profiler import ProfileData
 
+from hearjax.checks import UserError
 from hearjax.models.network import ModelSettings, build_model
 from hearjax.solar import DEFAULT_PIXEL_SCALE_MM
 from hearjax.training.settings import TrainSettings
@@ -28,7 +29,7 @@ def profile_step(seed: int) -> list[dict]:
     One row per stage with its share of the time, the largest first.
 
   Raises:
-    ValueError: This backend leaves no trace of its operations.
+    UserError: This backend leaves no trace of its operations.
   """
   train, settings = TrainSettings(), ModelSettings()
   model = build_model(settings, DEFAULT_PIXEL_SCALE_MM)
@@ -50,7 +51,7 @@ def profile_step(seed: int) -> list[dict]:
     file = next(pathlib.Path(folder).glob('**/*.xplane.pb'))
     spent = time_of(ProfileData.from_file(str(file)), stages)
   if not spent:
-    raise ValueError(f'The profiler of {jax.default_backend()} names no operation of the training step.')
+    raise UserError(f'The profiler of {jax.default_backend()} names no operation of the training step.')
   whole = sum(spent.values())
   return [{'stage': stage, 'share': time / whole} for stage, time in spent.most_common()]
 

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from hearjax.checks import UserError
 from hearjax.models.convolution import same_padding
 from hearjax.models.network import EmergenceNetwork, central_window
 from hearjax.survey.fold_rows import FoldRows
@@ -41,7 +42,7 @@ class Network(nn.Module):
     super().__init__()
     settings = model.settings
     if settings.symmetries:
-      raise ValueError(f'The comparison knows no symmetries, got {settings.symmetries}.')
+      raise UserError(f'The comparison knows no symmetries, got {settings.symmetries}.')
     self.settings, self.visible = settings, settings.visible_px(size)
     self.pads, side = [], self.visible
     self.convolutions = nn.ModuleList()

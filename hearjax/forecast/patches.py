@@ -8,6 +8,7 @@ from astropy import units as u
 from astropy.table import Table
 from scipy.special import expit
 
+from hearjax.checks import UserError
 from hearjax.forecast.domain import measure, outside_domain
 
 if TYPE_CHECKING:
@@ -54,10 +55,10 @@ def forecast_patches(
     else to know (QUALITY bits, an assumed observer).
 
   Raises:
-    ValueError: There is no patch, or a patch has a pixel scale or size that the network was not trained on.
+    UserError: There is no patch, or a patch has a pixel scale or size that the network was not trained on.
   """
   if not patches:
-    raise ValueError('There is no patch to forecast for.')
+    raise UserError('There is no patch to forecast for.')
   _check_grid(patches, domain)
   field = np.stack([patch.field for patch in patches])
   logits = np.asarray(predict(field))
@@ -78,7 +79,7 @@ def _check_grid(patches: Sequence['Patch'], domain: Mapping[str, Any]) -> None:
   expected = (domain['size'], domain['size'])
   for patch in patches:
     if patch.field.shape != expected or not np.isclose(patch.pixel_scale_mm, domain['pixel_scale_mm']):
-      raise ValueError(
+      raise UserError(
         f'A patch of {patch.field.shape} px of {patch.pixel_scale_mm} Mm was given; the network was trained on '
         f'{expected} px of {domain["pixel_scale_mm"]} Mm: map the patch to that grid.'
       )

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from hearjax.checks import check_positive
+from hearjax.checks import UserError, check_positive
 from hearjax.chunks import map_chunks
 from hearjax.maps.transforms import fill_missing, reverse_polarity
 from hearjax.models.compilation import jit_convolutions
@@ -58,7 +58,7 @@ class AttributionSettings:
 
   def __post_init__(self):
     if min(self.steps, self.max_steps, self.samples, self.stride_px) < 1:
-      raise ValueError(
+      raise UserError(
         'steps, max_steps, samples and stride_px must be at least 1, got '
         f'{self.steps}, {self.max_steps}, {self.samples}, {self.stride_px}.'
       )
@@ -220,10 +220,10 @@ def occlusion(logit_of: LogitFunction, params: Params, field: jax.Array, side_px
     `[n, y, x]` fall of the logit per pixel of a square [logit], averaged over the squares that hold the pixel.
 
   Raises:
-    ValueError: Squares larger than the map, or with gaps between them.
+    UserError: Squares larger than the map, or with gaps between them.
   """
   if not 1 <= stride_px <= side_px <= min(field.shape[1:]):
-    raise ValueError(
+    raise UserError(
       f'Occlusion needs 1 <= stride <= side of the square <= side of the map, got {stride_px}, {side_px} and '
       f'{min(field.shape[1:])} px.'
     )
@@ -330,7 +330,7 @@ def attribute(
     `[n, y, x]` attribution on the host, in the unit that `UNITS` gives.
 
   Raises:
-    ValueError: There is no such method.
+    UserError: There is no such method.
   """
   check_methods([method])
   logit_of = model.apply
@@ -348,10 +348,10 @@ def attribute(
 
 
 def check_methods(methods: list[str]) -> None:
-  """Raises ValueError where a method is not known, or none is named."""
+  """Raises UserError where a method is not known, or none is named."""
   unknown = sorted(set(methods) - set(METHODS))
   if unknown or not methods:
-    raise ValueError(f'Unknown method {", ".join(unknown) or "(none)"}; known are {", ".join(METHODS)}.')
+    raise UserError(f'Unknown method {", ".join(unknown) or "(none)"}; known are {", ".join(METHODS)}.')
 
 
 def contribution(method: str, attribution: np.ndarray, field: np.ndarray) -> np.ndarray:

@@ -72,7 +72,7 @@ def attribute_run(
     rows: Rows of the survey; None for all.
 
   Raises:
-    ValueError: There is no such method.
+    UserError: There is no such method.
   """
   check_methods(list(methods))
   model = run.ensemble.model

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hearjax.checks import UserError
 from hearjax.files import write_whole
 from hearjax.interpret.ablation import filter_layers
 from hearjax.models.network import EmergenceNetwork, ModelSettings, build_model
@@ -37,12 +38,12 @@ def compact(settings: ModelSettings, params: Params, kept: np.ndarray) -> tuple[
     Settings and parameters of the smaller network; its logits are those of the masked one.
 
   Raises:
-    ValueError: A layer has no filter left.
+    UserError: A layer has no filter left.
   """
   layers = filter_layers(settings)
   widths = np.bincount(layers[kept], minlength=len(settings.widths))
   if not widths.all():
-    raise ValueError(f'Layer {int(np.argmin(widths))} has no filter left; a network needs at least one in each.')
+    raise UserError(f'Layer {int(np.argmin(widths))} has no filter left; a network needs at least one in each.')
   below = np.array([0])  # The map itself is the one channel of the first layer.
   smaller = {}
   for number in range(len(widths)):
@@ -89,7 +90,7 @@ def load_compacted(directory: str | os.PathLike) -> tuple[EmergenceNetwork, Para
 
   Raises:
     FileNotFoundError: There is none.
-    ValueError: It is damaged.
+    UserError: It is damaged.
   """
   path = pathlib.Path(directory) / DESCRIPTION_NAME
   if not path.is_file():
@@ -100,7 +101,7 @@ def load_compacted(directory: str | os.PathLike) -> tuple[EmergenceNetwork, Para
     model = build_model(ModelSettings(**settings), description['pixel_scale_mm'])
     size = int(description['size'])
   except (ValueError, KeyError, TypeError) as error:
-    raise ValueError(f'{path} is damaged ({error}); run prune again.') from error
+    raise UserError(f'{path} is damaged ({error}); run prune again.') from error
   like = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, size, size)))
   return model, checkpoints.restore_params(directory, like)
 

@@ -12,7 +12,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from hearjax.checks import check_not_negative, check_range
+from hearjax.checks import UserError, check_not_negative, check_range
 from hearjax.interpret.maps import control_rows, draw_places, visible_grid, visible_patches
 from hearjax.interpret.probes import CHUNK, Probes, build_shapes, field_logits, measure_probes
 from hearjax.maps import synthetic
@@ -53,12 +53,12 @@ class Injection:
     for name in ('fluxes_mx', 'separations_mm'):
       check_range(name, getattr(self, name))
     if min(self.n_fluxes, self.n_separations) < 2 or min(self.trials, self.resamples) < 1:
-      raise ValueError(
+      raise UserError(
         'Injections need at least two fluxes, two separations, one trial and one resample, got '
         f'{self.n_fluxes}, {self.n_separations}, {self.trials} and {self.resamples}.'
       )
     if not 0 < self.false_alarm_rate < 1:
-      raise ValueError(f'The false-alarm rate must lie between 0 and 1, got {self.false_alarm_rate}.')
+      raise UserError(f'The false-alarm rate must lie between 0 and 1, got {self.false_alarm_rate}.')
     check_not_negative('place_mm', self.place_mm)
 
 
@@ -107,7 +107,7 @@ def inject(run: Run, settings: Injection, seed: int = 0, chunk: int = CHUNK) -> 
     chunk: Fields on the device at a time.
 
   Raises:
-    ValueError: A member is not finite, there is no control region, there are too few for the false-alarm rate, or the
+    UserError: A member is not finite, there is no control region, there are too few for the false-alarm rate, or the
       grid cannot hold a bipole.
   """
   grid, model = visible_grid(run), run.ensemble.model
@@ -151,11 +151,11 @@ def threshold_for(logit: np.ndarray, false_alarm_rate: float) -> float:
   """Returns the smallest of `[n]` logits that at most the given share of them exceeds.
 
   Raises:
-    ValueError: There are too few logits to tell such a rate from none.
+    UserError: There are too few logits to tell such a rate from none.
   """
   allowed = int(np.floor(false_alarm_rate * len(logit) + 1e-9))  # 0.05 x 60 is a rounding below 3.
   if not allowed:
-    raise ValueError(
+    raise UserError(
       f'A false-alarm rate of {false_alarm_rate:g} cannot be kept on {len(logit)} control magnetograms of a test fold; '
       f'allow at least {1 / len(logit):.2g}, or use more pairs or fewer folds.'
     )
@@ -169,7 +169,7 @@ def _axes(run: Run, settings: Injection, grid: Grid) -> tuple[np.ndarray, np.nda
   smallest = synthetic.SMALLEST_SCALE_PX * grid.pixel_scale_mm
   widest = synthetic.largest_scale_mm(FAMILY, grid, settings.width_mm, settings.place_mm)
   if not settings.separations_mm and not smallest < widest:
-    raise ValueError(
+    raise UserError(
       f'A map of {grid.size} px of {grid.pixel_scale_mm} Mm holds no bipole whose middle lies up to '
       f'{settings.place_mm:g} Mm from that of the map; choose a smaller place_mm.'
     )

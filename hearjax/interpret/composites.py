@@ -11,6 +11,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
+from hearjax.checks import UserError
 from hearjax.files import write_whole
 from hearjax.interpret.attribution_maps import add_distance_axes, primary_hdu
 from hearjax.maps import transforms
@@ -78,7 +79,7 @@ def composite(maps: np.ndarray, survey: Survey, resamples: int, seed: int) -> Co
     seed: Of the signs.
 
   Raises:
-    ValueError: Fewer than two pairs have both halves at any interval.
+    UserError: Fewer than two pairs have both halves at any interval.
   """
   signs = np.random.default_rng(seed).choice((-1.0, 1.0), (resamples, len(survey.pair_ids)))
   signs[0] = 1  # What was observed is one of the possible outcomes.
@@ -96,7 +97,7 @@ def composite(maps: np.ndarray, survey: Survey, resamples: int, seed: int) -> Co
     mean, t = difference.mean(axis=0).reshape(shape), t[0].reshape(shape)
     columns.append((interval, hours, len(emerging), *means, mean, t))
   if not columns:
-    raise ValueError(
+    raise UserError(
       f'Composites need at least two pairs with both an emerging and a control region at an interval; there are '
       f'{int(np.sum(survey.label))} emerging and {int(np.sum(1 - survey.label))} control magnetograms.'
     )

@@ -243,7 +243,7 @@ def invariance_table(run: Run, seed: int, resamples: int = 500) -> Table:
     with the same intervals.
 
   Raises:
-    ValueError: There is one class only, a logit or a setting is not finite or out of its range.
+    UserError: There is one class only, a logit or a setting is not finite or out of its range.
     FileNotFoundError: The predictions are not there.
   """
   fold = tested_in_fold(run)

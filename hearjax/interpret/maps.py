@@ -7,6 +7,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
+from hearjax.checks import UserError
 from hearjax.chunks import map_chunks
 from hearjax.maps import transforms
 from hearjax.maps.synthetic import Grid
@@ -35,7 +36,7 @@ def changed_logits(run: Run, change: Change = unchanged) -> np.ndarray:
     change: What is done to the maps before; it must treat each map by itself.
 
   Raises:
-    ValueError: A logit is not finite.
+    UserError: A logit is not finite.
   """
   result = np.full(len(run.survey), np.nan)
   for _, members in itertools.groupby(run.members(), key=lambda member: member.fold):
@@ -43,7 +44,7 @@ def changed_logits(run: Run, change: Change = unchanged) -> np.ndarray:
     test = members[0].rows.test
     result[test] = map_chunks(functools.partial(_mean_logit, run, members, change), test, CHUNK)
   if not np.isfinite(result).all():
-    raise ValueError(f'Some logits of the networks in {run.directory} are not finite; their parameters must be.')
+    raise UserError(f'Some logits of the networks in {run.directory} are not finite; their parameters must be.')
   return result
 
 
@@ -59,14 +60,14 @@ def tested_in_fold(run: Run) -> np.ndarray:
   """Returns `[n]` the fold that every magnetogram of the survey is tested in.
 
   Raises:
-    ValueError: No fold tests magnetograms of both classes, so that nothing can be scored.
+    UserError: No fold tests magnetograms of both classes, so that nothing can be scored.
   """
   label, fold = run.survey.label, np.full(len(run.survey), -1)
   for number, rows in enumerate(run.folds):
     fold[rows.test] = number
   if not any(len(np.unique(label[rows.test])) == 2 for rows in run.folds):
     classes = ' and '.join(str(value) for value in np.unique(label)) or 'no'
-    raise ValueError(
+    raise UserError(
       f'The test folds of {run.directory} have no two classes to tell apart (labels {classes}); a survey with emerging '
       'and control regions is needed.'
     )
@@ -88,11 +89,11 @@ def control_rows(run: Run, member: Member) -> np.ndarray:
   """Returns the rows of the control regions (quiet Sun) that a member has not learnt from.
 
   Raises:
-    ValueError: There is none.
+    UserError: There is none.
   """
   rows = member.rows.test[run.survey.label[member.rows.test] == 0]
   if not len(rows):
-    raise ValueError(
+    raise UserError(
       f'The test fold of {member.name} holds no control region (label 0), so that there is no quiet Sun to put a field '
       'into; use a survey with both classes, or other backgrounds.'
     )
@@ -123,7 +124,7 @@ def draw_backgrounds(
     `[n, y, x]` field [G].
 
   Raises:
-    ValueError: There is no quiet Sun.
+    UserError: There is no quiet Sun.
   """
   shape = (n, run.visible_px, run.visible_px)
   rng = np.random.default_rng([seed, BACKGROUNDS.index(background)])

@@ -18,6 +18,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
+from hearjax.checks import UserError
 from hearjax.files import write_whole
 from hearjax.interpret.attribution import LogitFunction, logits
 from hearjax.interpret.attribution_maps import add_distance_axes, primary_hdu
@@ -49,9 +50,9 @@ class FieldConstraints:
 
   def __post_init__(self):
     if not (0 < self.limit_gauss < float('inf') and (self.flux_mx is None or self.flux_mx > 0)):
-      raise ValueError(f'The limits of field and flux must be positive, got {self.limit_gauss} G, {self.flux_mx} Mx.')
+      raise UserError(f'The limits of field and flux must be positive, got {self.limit_gauss} G, {self.flux_mx} Mx.')
     if not 0 < self.shortest_mm < self.longest_mm < float('inf'):
-      raise ValueError(
+      raise UserError(
         f'The band needs 0 < shortest < longest wavelength, got {self.shortest_mm} and {self.longest_mm} Mm.'
       )
 
@@ -60,17 +61,17 @@ def band(size: int, pixel_scale_mm: float, constraints: FieldConstraints) -> np.
   """Returns `[y, x]` whether a plane wave lies in the band, in the order of `fft2`; never for the mean of the map.
 
   Raises:
-    ValueError: None does, or the band reaches below two pixels.
+    UserError: None does, or the band reaches below two pixels.
   """
   wavenumber = np.hypot(*np.meshgrid(*[np.fft.fftfreq(size, pixel_scale_mm)] * 2))
   if constraints.shortest_mm < 2 * pixel_scale_mm:
-    raise ValueError(
+    raise UserError(
       f'The shortest wavelength must be at least two pixels, {2 * pixel_scale_mm:.2f} Mm; '
       f'got {constraints.shortest_mm} Mm.'
     )
   inside = (wavenumber >= 1 / constraints.longest_mm) & (wavenumber <= 1 / constraints.shortest_mm)
   if not inside.any():
-    raise ValueError(
+    raise UserError(
       f'No wave that fits a square of {size * pixel_scale_mm:.1f} Mm lies between {constraints.shortest_mm} and '
       f'{constraints.longest_mm} Mm; widen the band.'
     )

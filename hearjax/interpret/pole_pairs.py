@@ -15,7 +15,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from hearjax.checks import check_positive
+from hearjax.checks import UserError, check_positive
 from hearjax.interpret.maps import control_rows, draw_places
 from hearjax.interpret.probes import field_logits
 from hearjax.interpret.statistics import highest
@@ -57,7 +57,7 @@ class PairSettings:
     for name in ('pairs', 'pole_mx', 'width_mm', 'reach', 'shortest_px', 'longest', 'maps'):
       check_positive(f'{name} of the planted pairs', getattr(self, name))
     if self.distances < 3:
-      raise ValueError(f'A largest pole distance needs at least 3 of them to be found among, got {self.distances}.')
+      raise UserError(f'A largest pole distance needs at least 3 of them to be found among, got {self.distances}.')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +136,7 @@ def pairing_table(run: Run, settings: PairSettings, seed: int) -> Table:
     (`peak`).
 
   Raises:
-    ValueError: A member has no control region to plant in.
+    UserError: A member has no control region to plant in.
   """
   model = run.ensemble.model
   visible = run.visible_px

@@ -67,7 +67,7 @@ def build_shapes(
     keys: `[n]` random keys.
 
   Raises:
-    ValueError: A field cannot be made on the grid (`synthetic.check_shape`).
+    UserError: A field cannot be made on the grid (`synthetic.check_shape`).
   """
   width = synthetic.default_width_mm(family, grid, scale_mm) if width_mm is None else width_mm
   numbers = np.broadcast_arrays(scale_mm, width, tilt_deg, imbalance, x_mm, y_mm)

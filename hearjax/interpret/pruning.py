@@ -11,6 +11,7 @@ import numpy as np
 from astropy.table import Table
 from scipy.special import expit
 
+from hearjax.checks import UserError
 from hearjax.interpret.ablation import (
   CHUNK,
   build_masks,
@@ -55,13 +56,13 @@ def take_part(run: Run, rows: np.ndarray, name: str) -> Part:
   """Returns the magnetograms at `rows` of the survey; `name` is what a message calls them.
 
   Raises:
-    ValueError: They are all of one class.
+    UserError: They are all of one class.
   """
   survey = run.survey.select(rows)
   label = survey.label
   if len(np.unique(label)) < 2:
     kind = 'emerging' if label.all() else 'control'
-    raise ValueError(
+    raise UserError(
       f'The {name} are all of one class ({len(label)} {kind}); pruning compares the classes, so train '
       'on more pairs or with fewer folds.'
     )

@@ -21,7 +21,7 @@ from astropy import units as u
 from astropy.table import Table, vstack
 from scipy.special import expit
 
-from hearjax.checks import check_choices, check_not_negative, check_range
+from hearjax.checks import UserError, check_choices, check_not_negative, check_range
 from hearjax.interpret.maps import BACKGROUNDS, draw_backgrounds, draw_places, visible_grid
 from hearjax.interpret.probes import CHUNK, PARAMETERS, Probes, build_shapes, field_logits, measure_probes
 from hearjax.interpret.statistics import highest
@@ -82,11 +82,11 @@ class Sweep:
     check_choices(self)
     for name, values, known in (('family', self.families, FAMILIES), ('background', self.backgrounds, BACKGROUNDS)):
       if not values:
-        raise ValueError(f'A sweep needs at least one {name}; choose among {", ".join(known)}.')
+        raise UserError(f'A sweep needs at least one {name}; choose among {", ".join(known)}.')
     for name in ('scales_mm', 'peaks_gauss', 'fluxes_mx'):
       check_range(name, getattr(self, name))
     if min(self.n_scales, self.n_strengths) < 2 or self.samples < 1:
-      raise ValueError(
+      raise UserError(
         'A sweep needs at least two scales, two strengths and one sample, got '
         f'{self.n_scales}, {self.n_strengths} and {self.samples}.'
       )
@@ -142,7 +142,7 @@ def respond(
     chunk: Fields on the device at a time.
 
   Raises:
-    ValueError: A member is not finite, a field cannot be made on the grid, or there is no quiet Sun.
+    UserError: A member is not finite, a field cannot be made on the grid, or there is no quiet Sun.
   """
   plans = [_plan(run, family, sweep, seed) for family in sweep.families]  # All are checked before the first is shown.
   for scales, strengths, probes in plans:
@@ -160,7 +160,7 @@ def _plan(run: Run, family: str, sweep: Sweep, seed: int) -> tuple[np.ndarray, n
   largest = synthetic.largest_scale_mm(family, grid, sweep.width_mm, sweep.place_mm)
   held = (synthetic.SMALLEST_SCALE_PX * grid.pixel_scale_mm, largest)
   if not sweep.scales_mm and not held[0] < held[1]:
-    raise ValueError(
+    raise UserError(
       f'A grid of {grid.size} px of {grid.pixel_scale_mm} Mm resolves no {family} that it can hold; '
       'use larger maps, narrower poles, a smaller place_mm or other families.'
     )

@@ -26,6 +26,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
+from hearjax.checks import UserError
 from hearjax.interpret.maps import changed_logits, tested_in_fold
 from hearjax.interpret.statistics import POLE_DISTANCE_PER_WAVELENGTH, auc, highest, weighted_mean
 from hearjax.maps import transforms
@@ -72,7 +73,7 @@ def spectral_table(
     is none of the signal's.
 
   Raises:
-    ValueError: The maps are too small for the bands, the wavelengths are no range, a setting is out of its range, there
+    UserError: The maps are too small for the bands, the wavelengths are no range, a setting is out of its range, there
       is one class only, or a logit is not finite.
   """
   label, pair = run.survey.label, run.survey.pair
@@ -126,21 +127,21 @@ def default_wavelengths(visible: int, pixel_scale_mm: float) -> np.ndarray:
 
 
 def check_bands(wavelengths: np.ndarray, octaves: float, visible: int, pixel_scale_mm: float) -> None:
-  """Raises ValueError where bands are no ascending range, or not between two pixels [Mm] and the visible square."""
+  """Raises UserError where bands are no ascending range, or not between two pixels [Mm] and the visible square."""
   if wavelengths.ndim != 1 or len(wavelengths) < LEAST_BANDS:
-    raise ValueError(
+    raise UserError(
       f'A spectral response needs at least {LEAST_BANDS} bands, got {wavelengths.size} on the square of {visible} px '
       'that the network looks at; give more wavelengths, or larger maps.'
     )
   if not (np.isfinite(wavelengths).all() and np.all(np.diff(wavelengths) > 0)):
-    raise ValueError(f'Wavelengths must be finite and ascending, got {wavelengths.tolist()} Mm.')
+    raise UserError(f'Wavelengths must be finite and ascending, got {wavelengths.tolist()} Mm.')
   if wavelengths[0] < 2 * pixel_scale_mm or wavelengths[-1] > visible * pixel_scale_mm * (1 + 1e-9):
-    raise ValueError(
+    raise UserError(
       f'Wavelengths from {wavelengths[0]:.4g} to {wavelengths[-1]:.4g} Mm do not fit the map: its grid and the square '
       f'that the network looks at hold those from {2 * pixel_scale_mm:.4g} to {visible * pixel_scale_mm:.4g} Mm.'
     )
   if not 0 < octaves < np.inf:
-    raise ValueError(f'The width of a band must be a positive number of octaves, got {octaves}.')
+    raise UserError(f'The width of a band must be a positive number of octaves, got {octaves}.')
 
 
 def keep_flux(changed: jax.Array, field: jax.Array, visible: int) -> jax.Array:

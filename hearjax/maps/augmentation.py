@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from hearjax.checks import UserError
 from hearjax.maps import transforms
 
 
@@ -30,7 +31,7 @@ class Augmentation:
 
   def __post_init__(self):
     if not (self.shift_px >= 0 and self.gain >= 0 and self.noise_gauss >= 0):
-      raise ValueError(
+      raise UserError(
         f'shift_px, gain and noise_gauss must not be negative, got {self.shift_px}, {self.gain}, {self.noise_gauss}.'
       )
 

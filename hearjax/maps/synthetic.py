@@ -21,7 +21,7 @@ import numpy as np
 from flax import struct
 from jax.scipy.special import erf
 
-from hearjax.checks import check_finite, check_positive
+from hearjax.checks import UserError, check_finite, check_positive
 from hearjax.maps import features, transforms
 from hearjax.solar import CM2_PER_MM2
 
@@ -282,11 +282,11 @@ def check_shape(family: str, grid: Grid, shape: Shape) -> None:
     shape: Scalars, or `[n]`.
 
   Raises:
-    ValueError: There is no such family, a number is not finite or out of its range, or the grid cannot resolve or
+    UserError: There is no such family, a number is not finite or out of its range, or the grid cannot resolve or
       cannot hold a field.
   """
   if family not in FAMILIES:
-    raise ValueError(f'There is no family {family!r} of synthetic fields; there are {", ".join(FAMILIES)}.')
+    raise UserError(f'There is no family {family!r} of synthetic fields; there are {", ".join(FAMILIES)}.')
   numbers = {
     field.name: np.asarray(getattr(shape, field.name), np.float64)
     for field in dataclasses.fields(shape)
@@ -299,20 +299,20 @@ def check_shape(family: str, grid: Grid, shape: Shape) -> None:
     check_positive(f'{name} of a synthetic field', numbers[name])
   if np.any(np.abs(imbalance) >= 1):
     worst = imbalance.flat[np.argmax(np.abs(imbalance))]
-    raise ValueError(
+    raise UserError(
       f'The imbalance of a field must lie between -1 and 1, got {worst}; one polarity alone is the family spot.'
     )
   smallest = SMALLEST_SCALE_PX * grid.pixel_scale_mm
   # What is asked for in float64 may be a rounding below in float32.
   if np.min(scale) < smallest * (1 - 1e-5):
-    raise ValueError(
+    raise UserError(
       f'Pixels of {grid.pixel_scale_mm} Mm cannot resolve a scale of {np.min(scale):.3g} Mm '
       f'({FAMILIES[family].scale}); give at least {smallest:.3g} Mm.'
     )
   reach = FAMILIES[family].reach(scale, width) + np.maximum(np.abs(numbers['x_mm']), np.abs(numbers['y_mm']))
   if np.max(reach) > grid.half_mm * (1 + 1e-5):
     worst = np.broadcast_to(scale, np.shape(reach)).flat[np.argmax(reach)]
-    raise ValueError(
+    raise UserError(
       f'A grid of {grid.size} px of {grid.pixel_scale_mm} Mm cannot hold a {family} with a scale of '
       f'{worst:.3g} Mm: it reaches {np.max(reach):.3g} Mm from the middle '
       f'of the grid, which ends at {grid.half_mm:.3g} Mm.'

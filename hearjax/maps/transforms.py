@@ -7,6 +7,8 @@ at once. A missing pixel is NaN and stays NaN, except in `fill_missing`, which i
 import jax
 import jax.numpy as jnp
 
+from hearjax.checks import UserError
+
 
 def saturate(field: jax.Array, limit_gauss: float) -> jax.Array:
   """Clips the field to `[-limit_gauss, limit_gauss]` [G]."""
@@ -36,13 +38,13 @@ def crop(field: jax.Array, size: int) -> jax.Array:
   """Cuts out the central `size` x `size` pixels.
 
   Raises:
-    ValueError: The map is smaller than that, or its sides and `size` are not both even or both odd.
+    UserError: The map is smaller than that, or its sides and `size` are not both even or both odd.
   """
   height, width = field.shape[-2:]
   if size > min(height, width) or size < 1:
-    raise ValueError(f'Cannot crop a map of {height} x {width} px to {size} x {size} px.')
+    raise UserError(f'Cannot crop a map of {height} x {width} px to {size} x {size} px.')
   if (height - size) % 2 or (width - size) % 2:
-    raise ValueError(f'A crop from {height} x {width} to {size} px has no common centre; use an even difference.')
+    raise UserError(f'A crop from {height} x {width} to {size} px has no common centre; use an even difference.')
   top, left = (height - size) // 2, (width - size) // 2
   return field[..., top : top + size, left : left + size]
 

@@ -24,7 +24,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from hearjax.checks import check_choices
+from hearjax.checks import UserError, check_choices
 from hearjax.files import plain
 from hearjax.maps import transforms
 from hearjax.maps.features import FEATURES, feature_table
@@ -77,11 +77,11 @@ class DiscriminantSettings:
   def __post_init__(self):
     check_choices(self)
     if not self.features:
-      raise ValueError(f'A discriminant analysis needs features; name some of {", ".join(FEATURES)}.')
+      raise UserError(f'A discriminant analysis needs features; name some of {", ".join(FEATURES)}.')
     if self.crop_px < 0:
-      raise ValueError(f'crop_px must not be negative, got {self.crop_px}.')
+      raise UserError(f'crop_px must not be negative, got {self.crop_px}.')
     if not self.bandwidths or min(self.bandwidths) <= 0 or self.kernel_features < 1:
-      raise ValueError(
+      raise UserError(
         f'da_kernel needs positive bandwidths and at least one feature, got {self.bandwidths}, {self.kernel_features}.'
       )
 
@@ -109,7 +109,7 @@ def discriminant_analysis(
     A predictions table with the seed 0: nothing here is random.
 
   Raises:
-    ValueError: The model is unknown, or an interval has too few training pairs.
+    UserError: The model is unknown, or an interval has too few training pairs.
   """
   settings = settings or DiscriminantSettings()
   names = feature_names(model, settings)
@@ -145,10 +145,10 @@ def feature_names(model: str, settings: DiscriminantSettings) -> tuple[str, ...]
   """Returns the features that a model reads.
 
   Raises:
-    ValueError: The model is unknown.
+    UserError: The model is unknown.
   """
   if model not in DISCRIMINANTS:
-    raise ValueError(f'There is no discriminant analysis {model!r}; choose from {", ".join(DISCRIMINANTS)}.')
+    raise UserError(f'There is no discriminant analysis {model!r}; choose from {", ".join(DISCRIMINANTS)}.')
   return ('unsigned_flux',) if model == 'da_flux' else settings.features
 
 
@@ -271,7 +271,7 @@ def kernel_log_odds(
 def _check_training_part(fold: int, interval: int, pair: np.ndarray, label: np.ndarray) -> None:
   n_pairs = len(np.unique(pair))
   if n_pairs < MIN_TRAINING_PAIRS or min(np.sum(label == 0), np.sum(label == 1)) < MIN_TRAINING_PAIRS:
-    raise ValueError(
+    raise UserError(
       f'Fold {fold} has only {n_pairs} pairs to fit a discriminant analysis on at interval {interval}; '
       f'at least {MIN_TRAINING_PAIRS} of both classes are needed: use more pairs or fewer intervals.'
     )

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hearjax.checks import check_choices
+from hearjax.checks import UserError, check_choices
 from hearjax.maps import transforms
 from hearjax.models.convolution import LOWERINGS, Convolution, choose_lowerings, same_padding
 
@@ -55,20 +55,20 @@ class ModelSettings:
 
   def __post_init__(self):
     if not len(self.widths) == len(self.kernels) == len(self.strides):
-      raise ValueError(
+      raise UserError(
         f'widths, kernels and strides must name as many layers each, got {self.widths}, {self.kernels}, {self.strides}.'
       )
     if not self.widths or min(*self.widths, *self.kernels, *self.strides) < 1:
-      raise ValueError('A network needs at least one layer, and widths, kernels and strides of at least 1.')
+      raise UserError('A network needs at least one layer, and widths, kernels and strides of at least 1.')
     if not (0 < self.limit_gauss < float('inf') and 0 < self.scale_gauss < float('inf')):
-      raise ValueError(f'limit_gauss and scale_gauss must be positive, got {self.limit_gauss}, {self.scale_gauss}.')
+      raise UserError(f'limit_gauss and scale_gauss must be positive, got {self.limit_gauss}, {self.scale_gauss}.')
     if not (self.crop_px >= 0 and 0 <= self.centre_mm < float('inf') and 0 <= self.log_pool < float('inf')):
-      raise ValueError(
+      raise UserError(
         f'crop_px, centre_mm and log_pool must not be negative, got {self.crop_px}, {self.centre_mm}, {self.log_pool}.'
       )
     check_choices(self)
     if 'transpose' in self.symmetries and len(set(self.symmetries) & {'mirror_longitude', 'mirror_latitude'}) == 1:
-      raise ValueError('The symmetry transpose turns one mirror into the other: name both mirrors with it, or neither.')
+      raise UserError('The symmetry transpose turns one mirror into the other: name both mirrors with it, or neither.')
 
   def visible_px(self, size: int) -> int:
     """Returns the side of the central square of a map of `size` px that the network looks at [px]."""
@@ -235,10 +235,10 @@ def build_model(
     backend: What its programs are for: `cpu`, `gpu` or `tpu`; None for the backend at hand.
 
   Raises:
-    ValueError: There is no such lowering.
+    UserError: There is no such lowering.
   """
   if lowering not in ('auto', *LOWERINGS):
-    raise ValueError(f'Unknown lowering {lowering!r}; known are auto, {", ".join(LOWERINGS)}.')
+    raise UserError(f'Unknown lowering {lowering!r}; known are auto, {", ".join(LOWERINGS)}.')
   if lowering == 'auto':
     backend = backend or jax.default_backend()
     channels = (1, *settings.widths[:-1])

@@ -19,6 +19,7 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.time import Time
 
+from hearjax.checks import UserError
 from hearjax.solar import SOLAR_RADIUS_MM
 from hearjax.survey.headers import is_gauss, told_as_damage
 
@@ -35,7 +36,7 @@ def open_cube(path: pathlib.Path) -> Iterator[fits.ImageHDU]:
 
   Raises:
     FileNotFoundError: It is not there.
-    ValueError: It is damaged, has no image `[frame, y, x]`, or is not in gauss.
+    UserError: It is damaged, has no image `[frame, y, x]`, or is not in gauss.
   """
   with contextlib.ExitStack() as stack:
     with told_as_damage(path):
@@ -43,13 +44,13 @@ def open_cube(path: pathlib.Path) -> Iterator[fits.ImageHDU]:
       hdus = stack.enter_context(fits.open(file, memmap=False))
       hdu = next((hdu for hdu in hdus if len(hdu.shape or ()) >= 2), None)
     if hdu is None or not hdu.is_image or len(hdu.shape) != 3:
-      raise ValueError(
+      raise UserError(
         f'{path} must hold an image with the axes [frame, y, x], got shape {getattr(hdu, "shape", None)}.'
       )
     if 'BUNIT' not in hdu.header:
       warnings.warn('Some cubes have no BUNIT; their field is taken to be in Gauss.', stacklevel=3)
     elif not is_gauss(hdu.header):
-      raise ValueError(f'{path} has BUNIT {hdu.header["BUNIT"]!r}; a line-of-sight field in Gauss is needed.')
+      raise UserError(f'{path} has BUNIT {hdu.header["BUNIT"]!r}; a line-of-sight field in Gauss is needed.')
     yield hdu
 
 
@@ -70,7 +71,7 @@ def average_frames(
     zero throughout, was never observed and is not used.
 
   Raises:
-    ValueError: The cube is truncated, or the square does not fit on its grid.
+    UserError: The cube is truncated, or the square does not fit on its grid.
   """
   top, left = (_crop_start(path, length, size) for length in hdu.shape[1:])
   total = np.zeros((size, size), np.float64)
@@ -103,11 +104,11 @@ def parse_time(text: str, scale: str = 'utc') -> Time:
     scale: Its scale where it names none.
 
   Raises:
-    ValueError: It is neither.
+    UserError: It is neither.
   """
   match = _TIME.fullmatch(text.strip())
   if not match:
-    raise ValueError(f'{text!r} is not a time; write it as 2011-02-14T20:35:15, or as JSOC does.')
+    raise UserError(f'{text!r} is not a time; write it as 2011-02-14T20:35:15, or as JSOC does.')
   year, month, day, clock, named = match.groups()
   scale = {'TAI': 'tai', None: scale}.get(named, 'utc')
   return Time(f'{year}-{month}-{day}T{clock}', scale=scale).utc
@@ -121,7 +122,7 @@ def first_frame_time(path: pathlib.Path, header: fits.Header) -> Time | None:
       try:
         return parse_time(str(header[keyword]), scale)
       except ValueError as error:
-        raise ValueError(f'{path}, keyword {keyword}: {error}') from error
+        raise UserError(f'{path}, keyword {keyword}: {error}') from error
   return None
 
 
@@ -136,9 +137,9 @@ def cadence_s(path: pathlib.Path, header: fits.Header) -> float:
   try:
     cadence = (step * u.Unit({'sec': 's', 'secs': 's', '': 's'}.get(unit, unit))).to_value('s')
   except (ValueError, TypeError, u.UnitConversionError) as error:
-    raise ValueError(f'{path} has CDELT3 = {step} {unit}, which is no time between frames; set the cadence.') from error
+    raise UserError(f'{path} has CDELT3 = {step} {unit}, which is no time between frames; set the cadence.') from error
   if not (np.isfinite(cadence) and cadence > 0):
-    raise ValueError(f'{path} has CDELT3 = {step} {unit}; the time between frames must be positive.')
+    raise UserError(f'{path} has CDELT3 = {step} {unit}; the time between frames must be positive.')
   return float(cadence)
 
 
@@ -146,7 +147,7 @@ def pixel_scale_mm(path: pathlib.Path, header: fits.Header) -> float | None:
   """Returns the side of a pixel [Mm] from CDELT1 and CUNIT1, None where the header does not tell.
 
   Raises:
-    ValueError: Pixels are not square, north is not up, or the unit is neither an angle on the Sun nor a length.
+    UserError: Pixels are not square, north is not up, or the unit is neither an angle on the Sun nor a length.
   """
   if 'CDELT1' not in header or 'CUNIT1' not in header:
     return None
@@ -154,11 +155,11 @@ def pixel_scale_mm(path: pathlib.Path, header: fits.Header) -> float | None:
   try:
     unit = u.Unit({'degree': 'deg', 'degrees': 'deg', 'mm': 'Mm'}.get(unit, unit))
   except ValueError as error:
-    raise ValueError(f'{path} has CUNIT1 {unit!r}; deg or Mm is needed.') from error
+    raise UserError(f'{path} has CUNIT1 {unit!r}; deg or Mm is needed.') from error
   if unit == u.arcsec or not (unit.is_equivalent(u.deg) or unit.is_equivalent(u.m)):
-    raise ValueError(f'{path} has CUNIT1 {str(unit)!r}: that is no map projected onto the Sun (deg or Mm).')
+    raise UserError(f'{path} has CUNIT1 {str(unit)!r}: that is no map projected onto the Sun (deg or Mm).')
   if step <= 0 or not np.isclose(step, step_y, rtol=1e-3) or abs(header.get('CROTA2', 0)) > 0.01:
-    raise ValueError(
+    raise UserError(
       f'{path} has CDELT1 = {step}, CDELT2 = {step_y}, CROTA2 = {header.get("CROTA2", 0)}; square pixels with north '
       'up and west to the right are needed.'
     )
@@ -186,7 +187,7 @@ def _opened_plain(path: pathlib.Path) -> Iterator[BinaryIO]:
 
 def _crop_start(path: pathlib.Path, length: int, size: int) -> int:
   if length < size or (length - size) % 2:
-    raise ValueError(
+    raise UserError(
       f'{path} is {length} px wide: a centred square of {size} px does not fit; choose a size that is no larger, '
       f'and {"odd" if length % 2 else "even"} as the cube is.'
     )

@@ -21,6 +21,7 @@ from astropy.io import fits
 from astropy.time import Time
 from tqdm import tqdm
 
+from hearjax.checks import UserError
 from hearjax.observe import cubes
 from hearjax.observe.region_table import Region
 from hearjax.solar import DEFAULT_PIXEL_SCALE_MM, rotated, wrap_degrees
@@ -57,14 +58,14 @@ class ImportSettings:
   def __post_init__(self) -> None:
     object.__setattr__(self, 'intervals', hear_intervals.check_intervals(self.intervals))
     if self.size < 1:
-      raise ValueError(f'The size must be at least 1 px, got {self.size}.')
+      raise UserError(f'The size must be at least 1 px, got {self.size}.')
     for name in ('cadence_s', 'pixel_scale_mm'):
       value = getattr(self, name)
       if value is not None and not (np.isfinite(value) and value > 0):
-        raise ValueError(f'{name} must be positive, got {value}.')
+        raise UserError(f'{name} must be positive, got {value}.')
     for name in ('min_valid', 'max_missing'):
       if not 0 <= getattr(self, name) <= 1:
-        raise ValueError(f'{name} is a fraction from 0 to 1, got {getattr(self, name)}.')
+        raise UserError(f'{name} is a fraction from 0 to 1, got {getattr(self, name)}.')
 
 
 def import_survey(
@@ -85,7 +86,7 @@ def import_survey(
     The survey, and a line for every region or pair of which something was left out.
 
   Raises:
-    ValueError: A cube is not as it should be, or nothing is left.
+    UserError: A cube is not as it should be, or nothing is left.
     OSError: A file cannot be read or written, or `out` already holds an archive.
   """
   out = pathlib.Path(out)
@@ -119,7 +120,7 @@ def import_survey(
           write_region(out, half, stamp)
         surveys.append(half)
   if not surveys:
-    raise ValueError('No pair is left with a magnetogram in both halves; nothing was imported.')
+    raise UserError('No pair is left with a magnetogram in both halves; nothing was imported.')
   survey = concatenate(surveys)
   survey = survey.select(np.lexsort((survey.interval, survey.region)))
   write_index(out, survey, {'import': dataclasses.asdict(settings) | {'intervals': list(settings.intervals)}})
@@ -177,7 +178,7 @@ def _import_or_resume(
     return import_region(region, paths, settings, bar)
   half = read_region(path)
   if fits.getheader(path).get('STAMP') != stamp:
-    raise ValueError(
+    raise UserError(
       f'{path} was imported with other settings, cubes or entries of the region table; remove it or name '
       'another folder.'
     )
@@ -226,7 +227,7 @@ def _frame_hours(
   centre = (hours[0] + hours[-1]) / 2
   # Half the spacing, so that no cube passes for its neighbour.
   if abs(centre - nominal) > hear_intervals.SPACING_HOURS / 2:
-    raise ValueError(
+    raise UserError(
       f'{path} lies {centre:+.1f} h from the emergence time of {region.region_id}, but interval {interval} should lie '
       f'near {nominal:+.1f} h; check emergence_time in the region table and the pattern, or whether its time keyword '
       'gives the middle of the cube rather than its first frame.'
@@ -272,7 +273,7 @@ def _viewing_angle(header: fits.Header, region: Region, hours: float, time: Time
     try:
       from sunpy.coordinates import sun
     except ImportError as error:
-      raise ValueError(
+      raise UserError(
         f'Neither the cubes nor the region table give the central-meridian distance of {region.region_id}; add a '
         'column cmd, or install hearjax[sun].'
       ) from error
@@ -297,4 +298,4 @@ def _pixel_scale_mm(path: pathlib.Path, header: fits.Header, settings: ImportSet
 
 def _check_scale(where: str, scale: float, expected: float) -> None:
   if not np.isclose(scale, expected, rtol=1e-3):
-    raise ValueError(f'{where} has {scale:.4g} Mm per pixel, not {expected:.4g}; all maps must share one grid.')
+    raise UserError(f'{where} has {scale:.4g} Mm per pixel, not {expected:.4g}; all maps must share one grid.')

@@ -13,6 +13,7 @@ from sunpy.map import GenericMap, Map
 from sunpy.map.mapbase import MapMetaValidationError
 from sunpy.util.exceptions import SunpyMetadataWarning
 
+from hearjax.checks import UserError
 from hearjax.survey.headers import is_gauss, quality_bits
 
 SOLAR_AXES = ('HPLN', 'HPLT', 'CRLN', 'CRLT', 'HGLN', 'HGLT')
@@ -39,7 +40,7 @@ def read_magnetogram(path: str | os.PathLike) -> GenericMap:
 
   Raises:
     FileNotFoundError: There is no such file.
-    ValueError: It is not FITS, is damaged, holds no image or a blank one, or the header lacks the unit, the
+    UserError: It is not FITS, is damaged, holds no image or a blank one, or the header lacks the unit, the
       coordinates or the date; or it is a synoptic map, which shows no single moment.
   """
   path = pathlib.Path(path)
@@ -47,7 +48,7 @@ def read_magnetogram(path: str | os.PathLike) -> GenericMap:
     raise FileNotFoundError(f'There is no file {path}.')
   data, header = _read_image(path)
   if not np.isfinite(data).any():
-    raise ValueError(f'{path} is blank: no pixel of its image is a number.')
+    raise UserError(f'{path} is blank: no pixel of its image is a number.')
   header['bunit'] = _field_unit(path, header)
   header['quality'] = quality_bits(path, header)
   _check_coordinates(path, header, data.shape)
@@ -66,8 +67,8 @@ def _read_image(path: pathlib.Path) -> tuple[np.ndarray, dict[str, Any]]:
           if hdu.is_image and hdu.header.get('NAXIS') == 2:
             return hdu.data.astype(np.float32), _parse_header(hdu.header)
   except Exception as error:  # Truncation and damage come as many types; all mean the same to the user.
-    raise ValueError(f'{path} cannot be read as FITS, it may be damaged or incomplete: {error}') from error
-  raise ValueError(f'{path} holds no two-dimensional image.')
+    raise UserError(f'{path} cannot be read as FITS, it may be damaged or incomplete: {error}') from error
+  raise UserError(f'{path} holds no two-dimensional image.')
 
 
 def _parse_header(header: fits.Header) -> dict[str, Any]:
@@ -89,16 +90,16 @@ def _parse_header(header: fits.Header) -> dict[str, Any]:
 def _field_unit(path: pathlib.Path, header: dict[str, Any]) -> str:
   found = next((str(header[key.lower()]) for key in UNIT_KEYWORDS if header.get(key.lower())), None)
   if found is None:
-    raise ValueError(f'{path} does not say its unit (BUNIT); add it to the header: Gauss or Mx/cm^2.')
+    raise UserError(f'{path} does not say its unit (BUNIT); add it to the header: Gauss or Mx/cm^2.')
   if not is_gauss({'BUNIT': found}):
-    raise ValueError(f'{path} has BUNIT {found!r}; a magnetogram in Gauss or Mx/cm^2 is needed.')
+    raise UserError(f'{path} has BUNIT {found!r}; a magnetogram in Gauss or Mx/cm^2 is needed.')
   return 'G'
 
 
 def _check_coordinates(path: pathlib.Path, header: dict[str, Any], shape: tuple[int, int]) -> None:
   axes = [str(header.get(key, '')) for key in ('ctype1', 'ctype2')]
   if any(axis[:4] not in SOLAR_AXES for axis in axes):
-    raise ValueError(
+    raise UserError(
       f'{path} has the axes {axes[0]!r} and {axes[1]!r} (CTYPE1, CTYPE2); solar coordinates are needed: '
       'HPLN/HPLT, CRLN/CRLT or HGLN/HGLT.'
     )
@@ -106,12 +107,12 @@ def _check_coordinates(path: pathlib.Path, header: dict[str, Any], shape: tuple[
   needed = ('crpix1', 'crpix2', 'crval1', 'crval2', 'cunit1', 'cunit2', *scale)
   absent = [key.upper() for key in needed if key not in header]
   if absent:
-    raise ValueError(f'{path} lacks {", ".join(absent)}: without them its pixels have no place on the Sun.')
+    raise UserError(f'{path} lacks {", ".join(absent)}: without them its pixels have no place on the Sun.')
   units = [u.Unit(header[key], parse_strict='silent') for key in ('cunit1', 'cunit2')]
   if not all(unit.is_equivalent(u.deg) for unit in units):
-    raise ValueError(f'{path} has axes in {units[0]} and {units[1]} (CUNIT1, CUNIT2); units of angle are needed.')
+    raise UserError(f'{path} has axes in {units[0]} and {units[1]} (CUNIT1, CUNIT2); units of angle are needed.')
   if axes[0].startswith(('CRLN', 'HGLN')) and abs(header[scale[0]]) * shape[1] * units[0] > 180 * u.deg:
-    raise ValueError(f'{path} covers more than half the circumference: a synoptic map, which shows no single moment.')
+    raise UserError(f'{path} covers more than half the circumference: a synoptic map, which shows no single moment.')
 
 
 def _create_map(path: pathlib.Path, data: np.ndarray, header: dict[str, Any]) -> GenericMap:
@@ -122,12 +123,12 @@ def _create_map(path: pathlib.Path, data: np.ndarray, header: dict[str, Any]) ->
       observer = magnetogram.observer_coordinate
       usable = magnetogram.wcs.has_celestial and np.all(np.isfinite(observer.cartesian.xyz))
   except (MapMetaValidationError, ValueError, TypeError) as error:
-    raise ValueError(f'{path} has a header that cannot be understood: {error}') from error
+    raise UserError(f'{path} has a header that cannot be understood: {error}') from error
   # Where sunpy warns, it puts in the present time, and Earth.
   if any('observation time' in str(warning.message) for warning in caught):
-    raise ValueError(f'{path} does not say when it was observed, or not legibly; set DATE-OBS in the header.')
+    raise UserError(f'{path} does not say when it was observed, or not legibly; set DATE-OBS in the header.')
   if not usable:
-    raise ValueError(f'{path} has no usable coordinates: the observer or the celestial WCS is not valid.')
+    raise UserError(f'{path} has no usable coordinates: the observer or the celestial WCS is not valid.')
   if any('observer' in str(warning.message) for warning in caught):
     magnetogram.meta['notes'] = EARTH_NOTE
     magnetogram.meta['hgln_obs'] = observer.lon.to_value(u.deg)

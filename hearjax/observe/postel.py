@@ -16,6 +16,7 @@ from sunpy.coordinates import HeliographicCarrington
 from sunpy.map import GenericMap
 from sunpy.util.exceptions import SunpyUserWarning
 
+from hearjax.checks import UserError
 from hearjax.solar import (
   DEFAULT_PIXEL_SCALE_MM,
   DEFAULT_SIZE,
@@ -164,12 +165,12 @@ def postel_column(
     One patch per offset.
 
   Raises:
-    ValueError: Position, size, scale or angle make no sense.
+    UserError: Position, size, scale or angle make no sense.
   """
   if not (np.isfinite(longitude) and -90 <= latitude <= 90):
-    raise ValueError(f'Longitude {longitude} and latitude {latitude} are no place on the Sun; give degrees.')
+    raise UserError(f'Longitude {longitude} and latitude {latitude} are no place on the Sun; give degrees.')
   if size < 2 or not 0 < pixel_scale_mm * size < 2 * np.pi * SOLAR_RADIUS_MM or not 0 < max_angle_deg <= 90:
-    raise ValueError(
+    raise UserError(
       f'A patch of {size} px of {pixel_scale_mm} Mm within {max_angle_deg} deg of disk centre cannot be made.'
     )
   longitude = float(longitude) % 360

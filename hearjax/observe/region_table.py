@@ -16,6 +16,7 @@ from astropy import units as u
 from astropy.table import Table
 from astropy.time import Time
 
+from hearjax.checks import UserError
 from hearjax.observe.cubes import parse_time
 from hearjax.survey.index import KIND_OF_LABEL, check_pairs, region_file
 
@@ -58,7 +59,7 @@ def read_regions(path: str | os.PathLike) -> list[Region]:
 
   Raises:
     FileNotFoundError: It is not there.
-    ValueError: It cannot be read, or an entry or a pair is not as it should be.
+    UserError: It cannot be read, or an entry or a pair is not as it should be.
   """
   path = pathlib.Path(path)
   if not path.is_file():
@@ -72,17 +73,17 @@ def read_regions(path: str | os.PathLike) -> list[Region]:
       else Table.read(path, format='ascii.csv', converters=names)
     )
   except Exception as error:  # The readers raise many types; all mean the same to the user.
-    raise ValueError(f'{path} cannot be read as a table ({error}).') from error
+    raise UserError(f'{path} cannot be read as a table ({error}).') from error
   absent = [name for name in REGION_COLUMNS if name not in table.colnames]
   if absent:
-    raise ValueError(f'{path} lacks the columns {", ".join(absent)}; it needs {", ".join(REGION_COLUMNS)}.')
+    raise UserError(f'{path} lacks the columns {", ".join(absent)}; it needs {", ".join(REGION_COLUMNS)}.')
   if not len(table):
-    raise ValueError(f'{path} has no rows.')
+    raise UserError(f'{path} has no rows.')
   regions = [_read_row(path, table, number) for number in range(len(table))]
   ids = [region.region_id for region in regions]
   twice = next((name for name in ids if ids.count(name) > 1), None)
   if twice:
-    raise ValueError(f'{path} has the region {twice} twice.')
+    raise UserError(f'{path} has the region {twice} twice.')
   names = ('region_id', 'pair_id', 'kind')
   check_pairs(str(path), Table({name: [getattr(region, name) for region in regions] for name in names}))
   return sorted(regions, key=lambda region: (region.pair_id, region.kind))
@@ -98,23 +99,23 @@ def _read_row(path: pathlib.Path, table: Table, number: int) -> Region:
     try:
       value = float(u.Quantity(row[name], table[name].unit or u.deg).to_value(u.deg))
     except (TypeError, ValueError) as error:
-      raise ValueError(f'{where}: {name} is {row[name]!s}, which is no angle in degrees.') from error
+      raise UserError(f'{where}: {name} is {row[name]!s}, which is no angle in degrees.') from error
     if not low <= value <= high:
-      raise ValueError(f'{where}: {name} is {value:g} deg; it must lie between {low:g} and {high:g}.')
+      raise UserError(f'{where}: {name} is {value:g} deg; it must lie between {low:g} and {high:g}.')
     return value
 
   kind = str(row['kind'])
   if kind not in KIND_OF_LABEL.values():
-    raise ValueError(f'{where}: kind is {kind!r}; it must be EAR or CR.')
+    raise UserError(f'{where}: kind is {kind!r}; it must be EAR or CR.')
   if 'label' in table.colnames and str(row['label']) != str(int(kind == 'EAR')):
-    raise ValueError(f'{where}: label {row["label"]} contradicts kind {kind}; EAR goes with 1, CR with 0.')
+    raise UserError(f'{where}: label {row["label"]} contradicts kind {kind}; EAR goes with 1, CR with 0.')
   try:
     noaa = int(row['noaa'])
     emergence = row['emergence_time']
     emergence = emergence.utc if isinstance(emergence, Time) else parse_time(str(emergence))
     region_file(str(row['region_id']))
   except (TypeError, ValueError) as error:
-    raise ValueError(f'{where}: {error}') from error
+    raise UserError(f'{where}: {error}') from error
   return Region(
     region_id=str(row['region_id']),
     pair_id=str(row['pair_id']),
@@ -143,7 +144,7 @@ def cube_paths(
 
   Raises:
     FileNotFoundError: The folder or cubes are not there.
-    ValueError: The pattern names something else, or the same file twice.
+    UserError: The pattern names something else, or the same file twice.
   """
   folder = pathlib.Path(folder)
   if not folder.is_dir():
@@ -155,7 +156,7 @@ def cube_paths(
   every = [path for of_region in paths.values() for path in of_region.values()]
   if len(set(every)) < len(every):
     twice = next(path for path in every if every.count(path) > 1)
-    raise ValueError(f'The pattern {pattern!r} gives {twice} more than once; it must hold the region and the interval.')
+    raise UserError(f'The pattern {pattern!r} gives {twice} more than once; it must hold the region and the interval.')
   there = {path for path in every if path.is_file()}
   absent = [path for path in every if path not in there]
   if absent and not (allow_missing and there):
@@ -171,7 +172,7 @@ def _fill(pattern: str, fields: dict[str, Any]) -> str:
     names = [name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None]
     unknown = [name for name in names if name not in fields]
     if unknown:
-      raise ValueError(f'it has no field {unknown[0]!r}; there are {", ".join(fields)}')
+      raise UserError(f'it has no field {unknown[0]!r}; there are {", ".join(fields)}')
     return pattern.format(**fields)
   except (ValueError, TypeError) as error:
-    raise ValueError(f'The pattern {pattern!r} cannot be filled: {error}.') from error
+    raise UserError(f'The pattern {pattern!r} cannot be filled: {error}.') from error

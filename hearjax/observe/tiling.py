@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 from sunpy.map import GenericMap
 
+from hearjax.checks import UserError
 from hearjax.observe.postel import (
   MAX_ANGLE_DEG,
   Patch,
@@ -49,16 +50,16 @@ def tile_patches(
     progress: Goes through the list of strips, and may show how far it is (`tqdm.tqdm`).
 
   Raises:
-    ValueError: Step or coverage is out of range, or the map shows no part of the Sun within the angle.
+    UserError: Step or coverage is out of range, or the map shows no part of the Sun within the angle.
   """
   if not pixel_scale_mm <= step_mm <= size * pixel_scale_mm or not 0 <= min_coverage <= 1:
-    raise ValueError(
+    raise UserError(
       f'step_mm must lie between a pixel ({pixel_scale_mm} Mm) and a patch ({size * pixel_scale_mm:.4g} Mm), and '
       f'min_coverage in [0, 1]; got {step_mm} and {min_coverage}.'
     )
   longitude, latitude = _observed_positions(magnetogram, max_angle_deg)
   if not longitude.size:
-    raise ValueError(f'The map shows no part of the Sun within {max_angle_deg} deg of disk centre.')
+    raise UserError(f'The map shows no part of the Sun within {max_angle_deg} deg of disk centre.')
   grid = {'size': size, 'pixel_scale_mm': pixel_scale_mm, 'max_angle_deg': max_angle_deg, 'file': file}
   middle = _middle(longitude, latitude)
   found = False

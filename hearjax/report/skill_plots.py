@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
+from hearjax.checks import UserError
 from hearjax.report import style
 from hearjax.verification.predictions import average_seeds
 from hearjax.verification.skill import reliability
@@ -93,7 +94,7 @@ def plot_reliability(tables: Sequence[Table], interval: int, path: str | os.Path
     path: PNG file to write.
 
   Raises:
-    ValueError: No model has forecasts for both classes at the interval.
+    UserError: No model has forecasts for both classes at the interval.
     OSError: The file cannot be written.
   """
   figure = Figure(figsize=(9.0, 4.8), layout='constrained')
@@ -109,7 +110,7 @@ def plot_reliability(tables: Sequence[Table], interval: int, path: str | os.Path
       _draw_model(left, right, part, model, _style_of(model, models))
   handles, labels = right.get_legend_handles_labels()
   if not handles:
-    raise ValueError(f'No model has forecasts for both classes at interval {interval}: there is no ROC curve to draw.')
+    raise UserError(f'No model has forecasts for both classes at interval {interval}: there is no ROC curve to draw.')
   left.set(xlabel='False alarm rate (POFD)', ylabel='Detection rate (POD)', title='ROC')
   right.set(xlabel='Forecast probability', ylabel='Observed frequency', title='Reliability (bars: 1 standard error)')
   figure.suptitle(f'Interval TI{interval:+03d}. {style.source_note(tables[0].meta.get("survey_source"))}', fontsize=10)

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from hearjax.checks import UserError
 from hearjax.report import style
 from hearjax.survey.survey import Survey
 
@@ -72,7 +73,7 @@ def plot_comparison(
     noun: What a real patch is one of.
 
   Raises:
-    ValueError: A real patch has no square of 32 px without missing pixels.
+    UserError: A real patch has no square of 32 px without missing pixels.
     OSError: The file cannot be written.
   """
   controls = survey.field[(survey.label == 0) & (survey.interval == np.max(survey.interval))]
@@ -125,13 +126,13 @@ def complete_tiles(name: str, field: np.ndarray) -> np.ndarray:
   """Returns `[tile, 32, 32]` the squares of a map, half a square apart, that have no missing pixel.
 
   Raises:
-    ValueError: There is none.
+    UserError: There is none.
   """
   tiles = np.lib.stride_tricks.sliding_window_view(field, (TILE, TILE))[:: TILE // 2, :: TILE // 2]
   tiles = tiles.reshape(-1, TILE, TILE)
   tiles = tiles[np.all(np.isfinite(tiles), axis=(1, 2))]
   if not len(tiles):
-    raise ValueError(f'{name} has no square of {TILE} x {TILE} px without missing pixels; leave it out.')
+    raise UserError(f'{name} has no square of {TILE} x {TILE} px without missing pixels; leave it out.')
   return tiles
 
 

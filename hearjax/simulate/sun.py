@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from hearjax.checks import UserError
 from hearjax.solar import CM2_PER_MM2, DEFAULT_PIXEL_SCALE_MM
 
 MM_PER_HOUR = 3.6e-3  # 1 m/s in Mm/h.
@@ -175,21 +176,21 @@ def change_sun(sun: Sun, changes: Sequence[str]) -> Sun:
     changes: `NAME=VALUE` each, the value as JSON: `region_mx=3e21`, `bipole_hours=[6, 30]`.
 
   Raises:
-    ValueError: A name is unknown, or a value is not of the kind of the parameter, or negative where that is not.
+    UserError: A name is unknown, or a value is not of the kind of the parameter, or negative where that is not.
   """
   parameters = {field.name: getattr(sun, field.name) for field in dataclasses.fields(sun)}
   for change in changes:
     name, _, text = change.partition('=')
     if name not in parameters:
-      raise ValueError(f'The simulated Sun has no parameter {name!r}; it has {", ".join(parameters)}.')
+      raise UserError(f'The simulated Sun has no parameter {name!r}; it has {", ".join(parameters)}.')
     before = parameters[name]
     try:
       value = json.loads(text)
       value = tuple(map(float, value)) if isinstance(before, tuple) else type(before)(value)
     except (ValueError, TypeError) as error:
-      raise ValueError(f'Cannot read {change!r}: {name} is {before!r} by default; give such a value.') from error
+      raise UserError(f'Cannot read {change!r}: {name} is {before!r} by default; give such a value.') from error
     old, new = (np.atleast_1d(number) for number in (before, value))
     if new.shape != old.shape or not np.all(np.isfinite(new)) or np.any((new < 0) & (old >= 0)):
-      raise ValueError(f'{name} cannot be {text}; it is {before!r} by default.')
+      raise UserError(f'{name} cannot be {text}; it is {before!r} by default.')
     parameters[name] = value
   return Sun(**parameters)

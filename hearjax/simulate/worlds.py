@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hearjax.checks import UserError
 from hearjax.simulate import emergence, instrument, quiet_sun
 from hearjax.simulate.quiet_sun import Elements, QuietSun
 from hearjax.simulate.sun import Sun
@@ -206,17 +207,17 @@ def simulate_survey(
     The survey, on the host, sorted by region and interval.
 
   Raises:
-    ValueError: An argument is out of its range.
+    UserError: An argument is out of its range.
   """
   intervals = check_intervals(intervals)
   if seed < 0:
-    raise ValueError(f'The seed must be a non-negative integer, got {seed}.')
+    raise UserError(f'The seed must be a non-negative integer, got {seed}.')
   if pairs < 1:
-    raise ValueError(f'A survey needs at least one pair, got {pairs}.')
+    raise UserError(f'A survey needs at least one pair, got {pairs}.')
   if size < SMALLEST_SIZE:
-    raise ValueError(f'Maps must be at least {SMALLEST_SIZE} px wide, got {size}; smaller ones hold no network.')
+    raise UserError(f'Maps must be at least {SMALLEST_SIZE} px wide, got {size}; smaller ones hold no network.')
   if world not in WORLDS:
-    raise ValueError(f'There is no world {world!r}; choose one of {", ".join(WORLDS)}.')
+    raise UserError(f'There is no world {world!r}; choose one of {", ".join(WORLDS)}.')
 
   hours = np.array([CENTRE_HOURS[interval] for interval in intervals])
   columns = np.array(intervals) - min(CENTRE_HOURS)

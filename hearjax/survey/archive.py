@@ -16,6 +16,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 import hearjax
+from hearjax.checks import UserError
 from hearjax.files import write_table, write_whole
 from hearjax.solar import postel_header
 from hearjax.survey.headers import _refusal, is_gauss, told_as_damage
@@ -71,11 +72,11 @@ def write_survey(
     overwrite: Replace the archive that is there.
 
   Raises:
-    ValueError: The survey is empty, or a region_id cannot name a file.
+    UserError: The survey is empty, or a region_id cannot name a file.
     OSError: A file cannot be written, or the folder already holds an archive.
   """
   if not len(survey):
-    raise ValueError('The survey is empty: there is nothing to write.')
+    raise UserError('The survey is empty: there is nothing to write.')
   for name in survey.region_ids:
     region_file(name)
   if overwrite:
@@ -135,7 +136,7 @@ def read_survey(root: str | os.PathLike, max_missing: float = 0.2, scratch: str 
   Raises:
     FileNotFoundError: The archive, its index or a file that it names is not there.
     OSError: The system does not let a file of it be read.
-    ValueError: Anything in it is not as the format says; the sentence names the file or the row.
+    UserError: Anything in it is not as the format says; the sentence names the file or the row.
   """
   root = pathlib.Path(root)
   table = read_index(root)
@@ -151,7 +152,7 @@ def read_index(root: pathlib.Path) -> Table:
   Raises:
     FileNotFoundError: There is no index.
     OSError: The system does not let it be read.
-    ValueError: The index is not ECSV, lacks columns or keys, or a row is not consistent.
+    UserError: The index is not ECSV, lacks columns or keys, or a row is not consistent.
   """
   path = root / INDEX_NAME
   try:
@@ -162,17 +163,17 @@ def read_index(root: pathlib.Path) -> Table:
   except OSError as error:
     raise _refusal(path, error) from error
   except Exception as error:  # The ECSV reader raises many types; all mean the same to the user.
-    raise ValueError(f'{path} cannot be read as ECSV ({error}); write it again.') from error
+    raise UserError(f'{path} cannot be read as ECSV ({error}); write it again.') from error
   absent = [key for key in ('format_version', 'pixel_scale_mm', 'source') if key not in table.meta]
   if absent:
-    raise ValueError(f'{path} lacks the meta keys {", ".join(absent)}.')
+    raise UserError(f'{path} lacks the meta keys {", ".join(absent)}.')
   if table.meta['format_version'] != FORMAT_VERSION:
-    raise ValueError(
+    raise UserError(
       f'{path} has format version {table.meta["format_version"]!r}; this hearjax reads version {FORMAT_VERSION}.'
     )
   scale = table.meta['pixel_scale_mm']
   if not (isinstance(scale, (int, float)) and np.isfinite(scale) and scale > 0):
-    raise ValueError(f'{path} gives pixel_scale_mm = {scale!r}; a positive number of Mm per pixel is needed.')
+    raise UserError(f'{path} gives pixel_scale_mm = {scale!r}; a positive number of Mm per pixel is needed.')
   table = check_rows(str(path), table)
   check_pairs(str(path), table)
   return table
@@ -182,19 +183,19 @@ def read_region(path: pathlib.Path) -> Survey:
   """Reads one region file that hearjax wrote, without the index: rows from INTERVALS, maps from MAGNETOGRAM.
 
   Raises:
-    ValueError: The file is damaged, or its rows and maps do not belong together.
+    UserError: The file is damaged, or its rows and maps do not belong together.
   """
   maps, header = read_region_maps(path)
   if 'PIXSCALE' not in header or 'SOURCE' not in header:
-    raise ValueError(f'{path} does not stand alone: its image lacks the keywords PIXSCALE and SOURCE.')
+    raise UserError(f'{path} does not stand alone: its image lacks the keywords PIXSCALE and SOURCE.')
   with told_as_damage(path), open(path, 'rb') as file, fits.open(file, checksum=True, memmap=False) as hdus:
     table = Table.read(hdus['INTERVALS']) if 'INTERVALS' in hdus else None
   if table is None:
-    raise ValueError(f'{path} does not stand alone: it has no table extension INTERVALS.')
+    raise UserError(f'{path} does not stand alone: it has no table extension INTERVALS.')
   table = check_rows(str(path), table)
   planes = np.asarray(table['plane'])
   if len(set(table['region_id'])) > 1 or planes.min() < 0 or planes.max() >= len(maps):
-    raise ValueError(f'{path}: INTERVALS must describe the {len(maps)} planes of one region.')
+    raise UserError(f'{path}: INTERVALS must describe the {len(maps)} planes of one region.')
   return build_survey(table, maps[planes], float(header['PIXSCALE']), str(header['SOURCE']))
 
 
@@ -203,21 +204,21 @@ def read_region_maps(path: pathlib.Path) -> tuple[np.ndarray, fits.Header]:
 
   Raises:
     OSError: The system does not let it be read.
-    ValueError: The file is truncated or damaged, has no such image, or is not in gauss; or its maps are not square.
+    UserError: The file is truncated or damaged, has no such image, or is not in gauss; or its maps are not square.
   """
   with told_as_damage(path), open(path, 'rb') as file, fits.open(file, checksum=True, memmap=False) as hdus:
     image = next((hdu for hdu in hdus if hdu.name == 'MAGNETOGRAM'), None)
     maps, header = (None, None) if image is None else (image.data, image.header)
   if image is None:
-    raise ValueError(f'{path} has no image extension MAGNETOGRAM.')
+    raise UserError(f'{path} has no image extension MAGNETOGRAM.')
   if maps is None or maps.ndim != 3:
-    raise ValueError(f'{path}: MAGNETOGRAM must have the axes [plane, y, x], got shape {getattr(maps, "shape", None)}.')
+    raise UserError(f'{path}: MAGNETOGRAM must have the axes [plane, y, x], got shape {getattr(maps, "shape", None)}.')
   if maps.shape[1] != maps.shape[2]:
-    raise ValueError(
+    raise UserError(
       f'{path} holds maps of {maps.shape[1:]} px; they must be square to be transposed and cropped, so cut them.'
     )
   if not is_gauss(header):
-    raise ValueError(f'{path} has BUNIT {header.get("BUNIT")!r}; the field must be in Gauss.')
+    raise UserError(f'{path} has BUNIT {header.get("BUNIT")!r}; the field must be in Gauss.')
   return maps.astype(np.float32), header
 
 
@@ -225,7 +226,7 @@ def _check_missing(survey: Survey, max_missing: float) -> None:
   over = np.sum(survey.missing > max_missing)
   if over:
     worst = int(np.argmax(survey.missing))
-    raise ValueError(
+    raise UserError(
       f'{over} of {len(survey)} magnetograms have more than {max_missing:.0%} missing pixels, the worst '
       f'{survey.missing[worst]:.0%} ({survey.region_names()[worst]}, interval {survey.interval[worst]}); '
       'leave such regions out of the archive or raise the limit.'
@@ -243,14 +244,14 @@ def _read_fields(root: pathlib.Path, table: Table, scratch: str | os.PathLike | 
     if field is None:
       field = _room((len(table), *maps.shape[1:]), scratch)
     if maps.shape[1:] != field.shape[1:]:
-      raise ValueError(
+      raise UserError(
         f'{root / name} holds maps of {maps.shape[1:]} px, other files of {field.shape[1:]} px; '
         'all maps of a survey must have one size.'
       )
     rows = np.flatnonzero(files == name)
     bad = planes[rows][(planes[rows] < 0) | (planes[rows] >= len(maps))]
     if bad.size:
-      raise ValueError(f'{root / INDEX_NAME} asks for plane {bad[0]} of {name}, which has planes 0 to {len(maps) - 1}.')
+      raise UserError(f'{root / INDEX_NAME} asks for plane {bad[0]} of {name}, which has planes 0 to {len(maps) - 1}.')
     field[rows] = maps[planes[rows]]
   return field
 
@@ -272,5 +273,5 @@ def _room(shape: tuple[int, ...], scratch: str | os.PathLike | None) -> np.ndarr
 def _inside(root: pathlib.Path, name: str) -> pathlib.Path:
   path = root / name
   if not path.resolve().is_relative_to(root.resolve()):
-    raise ValueError(f'{root / INDEX_NAME} names the file {name!r}, which lies outside the archive.')
+    raise UserError(f'{root / INDEX_NAME} names the file {name!r}, which lies outside the archive.')
   return path

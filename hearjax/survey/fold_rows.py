@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from hearjax.checks import UserError
 from hearjax.survey.folds import Fold, Splits
 from hearjax.survey.survey import Survey
 
@@ -35,13 +36,13 @@ def fold_rows(survey: Survey, splits: Splits, train_intervals: tuple[int, ...] =
 
 
 def check_fold_rows(survey: Survey, folds: Sequence[FoldRows], train_intervals: tuple[int, ...]) -> None:
-  """Raises ValueError where a side of a fold that is learnt from lacks a class at the training intervals."""
+  """Raises UserError where a side of a fold that is learnt from lacks a class at the training intervals."""
   named = f'the intervals {list(train_intervals)}' if train_intervals else 'the intervals before emergence'
   for number, rows in enumerate(folds):
     for name, side in (('training', rows.train), ('validation', rows.validation)):
       classes = sorted(set(survey.label[side].tolist()))
       if classes != [0, 1]:
-        raise ValueError(
+        raise UserError(
           f'The {name} part of fold {number} has the classes {classes} at {named}; it needs both, 0 and 1: use more '
           'pairs, other intervals or fewer folds.'
         )

@@ -11,6 +11,7 @@ import pathlib
 
 import numpy as np
 
+from hearjax.checks import UserError
 from hearjax.files import write_whole
 from hearjax.survey.links import group_pairs, linked_pairs
 from hearjax.survey.survey import Survey, checksum
@@ -72,18 +73,18 @@ def make_splits(
     gap_days: See `Splits`.
 
   Raises:
-    ValueError: There are more folds than independent groups of pairs, or too few pairs to train on.
+    UserError: There are more folds than independent groups of pairs, or too few pairs to train on.
   """
   if n_folds < 2:
-    raise ValueError(f'Cross-validation needs at least 2 folds, got {n_folds}.')
+    raise UserError(f'Cross-validation needs at least 2 folds, got {n_folds}.')
   if not 0 < validation_fraction < 1:
-    raise ValueError(f'validation_fraction must lie between 0 and 1, got {validation_fraction}.')
+    raise UserError(f'validation_fraction must lie between 0 and 1, got {validation_fraction}.')
   if n_folds > len(survey.pair_ids):
-    raise ValueError(f'{n_folds} folds were asked for, but the survey has only {len(survey.pair_ids)} pairs.')
+    raise UserError(f'{n_folds} folds were asked for, but the survey has only {len(survey.pair_ids)} pairs.')
   group_of_pair = group_pairs(survey, separation_deg, gap_days)
   n_groups = int(group_of_pair.max()) + 1
   if n_folds > n_groups:
-    raise ValueError(
+    raise UserError(
       f'{n_folds} folds were asked for, but the {len(survey.pair_ids)} pairs form only {n_groups} independent groups '
       f'(regions within {separation_deg} deg and {gap_days} days of each other stay together).'
     )
@@ -92,7 +93,7 @@ def make_splits(
   for number in range(n_folds):
     inside = np.flatnonzero(fold_of_group != number)
     if len(inside) < 2:
-      raise ValueError(f'Fold {number} would leave no pair to train on; use more pairs or fewer folds.')
+      raise UserError(f'Fold {number} would leave no pair to train on; use more pairs or fewer folds.')
     shuffled = np.random.default_rng([seed, 1, number]).permutation(inside)
     n_validation = max(1, round(validation_fraction * len(inside)))
     folds.append(
@@ -114,31 +115,31 @@ def certify(splits: Splits, survey: Survey) -> dict[str, int]:
     How many pairs, regions and links were checked; written beside the folds as their certificate.
 
   Raises:
-    ValueError: The folds belong to another survey, a pair is missing or on two sides, or linked pairs are parted.
+    UserError: The folds belong to another survey, a pair is missing or on two sides, or linked pairs are parted.
   """
   if splits.survey_checksum != checksum(survey):
-    raise ValueError('The folds were made for another survey (checksums differ); use a new work directory.')
+    raise UserError('The folds were made for another survey (checksums differ); use a new work directory.')
   everything = set(survey.pair_ids)
   tested = [pair for fold in splits.folds for pair in fold.test]
   if sorted(tested) != sorted(everything):
-    raise ValueError('Every pair of the survey must be tested in exactly one fold; these folds miss or repeat some.')
+    raise UserError('Every pair of the survey must be tested in exactly one fold; these folds miss or repeat some.')
   first, second = linked_pairs(survey, splits.separation_deg, splits.gap_days)
   labels, pair = survey.label, survey.pair_names()
   for number, fold in enumerate(splits.folds):
     side = {name: s for s, names in enumerate((fold.test, fold.validation, fold.train)) for name in names}
     if len(side) < len(fold.test) + len(fold.validation) + len(fold.train) or set(side) != everything:
-      raise ValueError(f'Fold {number} has a pair on two sides, or on none.')
+      raise UserError(f'Fold {number} has a pair on two sides, or on none.')
     sides = np.array([side[name] for name in survey.pair_ids])
     parted = np.flatnonzero(sides[first] != sides[second])
     if parted.size:
       a, b = survey.pair_ids[first[parted[0]]], survey.pair_ids[second[parted[0]]]
-      raise ValueError(
+      raise UserError(
         f'Fold {number} parts the pairs {a} and {b}, which share a NOAA number or a place on the Sun at one time.'
       )
     for name, pairs in (('test', fold.test), ('validation', fold.validation), ('train', fold.train)):
       classes = set(labels[np.isin(pair, pairs)].tolist())
       if classes != {0, 1}:
-        raise ValueError(f'The {name} part of fold {number} holds only the classes {sorted(classes)}; both are needed.')
+        raise UserError(f'The {name} part of fold {number} holds only the classes {sorted(classes)}; both are needed.')
   return {
     'pairs': len(everything),
     'regions': len(survey.region_ids),
@@ -157,7 +158,7 @@ def read_splits(path: str | os.PathLike, survey: Survey) -> Splits:
 
   Raises:
     FileNotFoundError: There is no such file.
-    ValueError: It is not a splits file, or does not fit the survey (see `certify`).
+    UserError: It is not a splits file, or does not fit the survey (see `certify`).
   """
   path = pathlib.Path(path)
   if not path.is_file():
@@ -168,7 +169,7 @@ def read_splits(path: str | os.PathLike, survey: Survey) -> Splits:
     folds = tuple(Fold(**{side: tuple(names) for side, names in fold.items()}) for fold in content.pop('folds'))
     splits = Splits(folds=folds, **content)
   except (ValueError, TypeError, KeyError, AttributeError) as error:
-    raise ValueError(f'{path} is not a splits file ({error}).') from error
+    raise UserError(f'{path} is not a splits file ({error}).') from error
   certify(splits, survey)
   return splits
 
@@ -177,14 +178,14 @@ def read_or_make_splits(path: str | os.PathLike, survey: Survey, n_folds: int, s
   """Reads the folds of a work directory, or makes them where there are none yet; writes nothing.
 
   Raises:
-    ValueError: The folds there are another number or of another seed, or do not fit the survey, or none can be made.
+    UserError: The folds there are another number or of another seed, or do not fit the survey, or none can be made.
   """
   path = pathlib.Path(path)
   if not path.exists():
     return make_splits(survey, n_folds, seed)
   splits = read_splits(path, survey)
   if (len(splits.folds), splits.seed) != (n_folds, seed):
-    raise ValueError(
+    raise UserError(
       f'{path} holds {len(splits.folds)} folds dealt with seed {splits.seed}, but {n_folds} with seed {seed} were '
       'asked for; use another directory.'
     )

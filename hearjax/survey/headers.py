@@ -9,12 +9,14 @@ from typing import Any
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 
+from hearjax.checks import UserError
+
 GAUSS_UNITS = ('gauss', 'g', 'mx/cm^2', 'mx/cm2', 'mx/cm**2', 'mx cm-2', 'mx cm^-2', 'mx cm**-2', 'mx / cm2')
 
 
 @contextlib.contextmanager
 def told_as_damage(path: pathlib.Path) -> Iterator[None]:
-  """Turns what astropy raises or warns of where a file is damaged, which is of many types, into a ValueError.
+  """Turns what astropy raises or warns of where a file is damaged, which is of many types, into a UserError.
 
   What the system raises (not there, not allowed, disk full) keeps its type and names the file.
   """
@@ -25,7 +27,7 @@ def told_as_damage(path: pathlib.Path) -> Iterator[None]:
   except Exception as error:
     if isinstance(error, OSError) and error.errno:
       raise _refusal(path, error) from error
-    raise ValueError(f'{path} is truncated or damaged: {error}') from error
+    raise UserError(f'{path} is truncated or damaged: {error}') from error
 
 
 def _refusal(path: pathlib.Path, error: OSError) -> OSError:
@@ -41,9 +43,9 @@ def quality_bits(path: pathlib.Path, header: Mapping[str, Any]) -> int:
   """Returns QUALITY, 0 where the header of the file has none; JSOC writes a number or hexadecimal text.
 
   Raises:
-    ValueError: It is no whole number.
+    UserError: It is no whole number.
   """
   try:
     return int(str(header.get('quality', 0)), 0)
   except ValueError as error:
-    raise ValueError(f'{path} has QUALITY {header["quality"]!r}; a whole number is needed.') from error
+    raise UserError(f'{path} has QUALITY {header["quality"]!r}; a whole number is needed.') from error

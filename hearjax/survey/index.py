@@ -9,6 +9,7 @@ from astropy import units as u
 from astropy.table import Table
 from astropy.time import Time
 
+from hearjax.checks import UserError
 from hearjax.survey.survey import Survey, index_names
 
 # Column name -> (unit, type) of the numbers that a magnetogram carries. `mjd` is written as the ISO string `time_mid`.
@@ -37,10 +38,10 @@ def region_file(region_id: str) -> str:
   """Returns the path of a region's file relative to the archive's root.
 
   Raises:
-    ValueError: The region_id cannot be the name of a file.
+    UserError: The region_id cannot be the name of a file.
   """
   if not region_id or region_id.startswith('.') or any(letter in region_id for letter in '/\\\0'):
-    raise ValueError(f'The region_id {region_id!r} cannot name a file; use letters, digits, "_" and "-".')
+    raise UserError(f'The region_id {region_id!r} cannot name a file; use letters, digits, "_" and "-".')
   return f'regions/{region_id}.fits'
 
 
@@ -94,15 +95,15 @@ def check_rows(where: str, table: Table) -> Table:
     A table with the columns COLUMNS, `time_mid` as `Time`.
 
   Raises:
-    ValueError: A column lacks, cannot be converted, or rows contradict each other.
+    UserError: A column lacks, cannot be converted, or rows contradict each other.
   """
   absent = [name for name in COLUMNS if name not in table.colnames]
   if absent:
-    raise ValueError(
+    raise UserError(
       f'{where} lacks the columns {", ".join(absent)}; a survey archive needs all of {", ".join(COLUMNS)}.'
     )
   if not len(table):
-    raise ValueError(f'{where} has no rows: the survey is empty.')
+    raise UserError(f'{where} has no rows: the survey is empty.')
   checked = Table(meta=table.meta)
   for name in COLUMNS:
     if name == 'time_mid':
@@ -117,34 +118,34 @@ def check_rows(where: str, table: Table) -> Table:
 
 
 def check_pairs(where: str, table: Table) -> None:
-  """Raises ValueError unless every pair is one EAR and one CR, and every region in one pair."""
+  """Raises UserError unless every pair is one EAR and one CR, and every region in one pair."""
   regions_of_pair: dict[str, dict[str, str]] = {}
   for region, pair, kind in table['region_id', 'pair_id', 'kind'].iterrows():
     regions_of_pair.setdefault(pair, {})[region] = kind
   for pair, kinds in regions_of_pair.items():
     if sorted(kinds.values()) != ['CR', 'EAR']:
       found = ', '.join(f'{region} ({kind})' for region, kind in kinds.items())
-      raise ValueError(f'{where}: pair {pair} must be one EAR and one CR; it holds {found}.')
+      raise UserError(f'{where}: pair {pair} must be one EAR and one CR; it holds {found}.')
 
 
 def _read_numbers(where: str, table: Table, name: str) -> np.ndarray:
   column = table[name]
   unit, dtype = {**NUMBERS, **PLANE}[name]
   if np.ma.is_masked(column) or column.dtype.kind not in 'iufb' or not np.all(np.isfinite(column)):
-    raise ValueError(f'Column {name} of {where} has entries that are not finite numbers.')
+    raise UserError(f'Column {name} of {where} has entries that are not finite numbers.')
   try:
     values = np.asarray(column.quantity.to_value(unit or '') if column.unit else column)
   except u.UnitConversionError as error:
-    raise ValueError(f'Column {name} of {where} is in {column.unit}; {unit or "a pure number"} is needed.') from error
+    raise UserError(f'Column {name} of {where} is in {column.unit}; {unit or "a pure number"} is needed.') from error
   if np.issubdtype(dtype, np.integer) and not np.array_equal(values, values.astype(dtype)):
-    raise ValueError(f'Column {name} of {where} has entries that are not whole numbers of 32 bits.')
+    raise UserError(f'Column {name} of {where} has entries that are not whole numbers of 32 bits.')
   return values.astype(dtype)
 
 
 def _read_strings(where: str, table: Table, name: str) -> np.ndarray:
   values = np.asarray(table[name], str)
   if np.ma.is_masked(table[name]) or not np.all(np.char.str_len(values)):
-    raise ValueError(f'Column {name} of {where} has empty entries.')
+    raise UserError(f'Column {name} of {where} has empty entries.')
   return values
 
 
@@ -152,9 +153,9 @@ def _read_times(where: str, column: np.ndarray | Time) -> Time:
   try:
     times = (column if isinstance(column, Time) else Time(np.asarray(column, str), scale='utc')).utc
   except ValueError as error:
-    raise ValueError(f'Column time_mid of {where} is not ISO time ({error}).') from error
+    raise UserError(f'Column time_mid of {where} is not ISO time ({error}).') from error
   if np.any(times.mask):
-    raise ValueError(f'Column time_mid of {where} has empty entries.')
+    raise UserError(f'Column time_mid of {where} has empty entries.')
   return times
 
 
@@ -163,7 +164,7 @@ def _check_labels(where: str, table: Table) -> None:
   wrong = np.flatnonzero(~np.isin(table['label'], (0, 1)) | (table['kind'] != expected))
   if wrong.size:
     row = table[int(wrong[0])]
-    raise ValueError(
+    raise UserError(
       f'{where}: region {row["region_id"]} has label {row["label"]} and kind {str(row["kind"])!r}; '
       'label 1 goes with kind EAR, label 0 with CR.'
     )
@@ -174,10 +175,10 @@ def _check_regions(where: str, table: Table) -> None:
   seen = set()
   for region, interval, pair, label in table['region_id', 'interval', 'pair_id', 'label'].iterrows():
     if (region, interval) in seen:
-      raise ValueError(f'{where}: region {region} has interval {interval} twice.')
+      raise UserError(f'{where}: region {region} has interval {interval} twice.')
     seen.add((region, interval))
     known_pair, known_label = first.setdefault(region, (pair, label))
     if known_label != label:
-      raise ValueError(f'{where}: region {region} has both labels.')
+      raise UserError(f'{where}: region {region} has both labels.')
     if known_pair != pair:
-      raise ValueError(f'{where}: region {region} is in two pairs, {known_pair} and {pair}.')
+      raise UserError(f'{where}: region {region} is in two pairs, {known_pair} and {pair}.')

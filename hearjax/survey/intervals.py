@@ -8,6 +8,8 @@ spacing.
 
 from collections.abc import Sequence
 
+from hearjax.checks import UserError
+
 WINDOW_HOURS = 410 / 60
 SPACING_HOURS = 320 / 60
 FRAMES_PER_INTERVAL = 547  # 410 min at a cadence of 45 s, both ends counted in part: 546.67 rounded up.
@@ -38,13 +40,13 @@ def check_intervals(intervals: Sequence[int]) -> tuple[int, ...]:
   """Returns the intervals in order, once it is certain that each is one of -5 to 1 and none comes twice.
 
   Raises:
-    ValueError: There is none, one is unknown, or one comes twice.
+    UserError: There is none, one is unknown, or one comes twice.
   """
   found = tuple(intervals)
   unknown = [interval for interval in found if interval not in CENTRE_HOURS]
   if not found or unknown:
     got = f'got {unknown[0]!r}' if unknown else 'got none'
-    raise ValueError(f'Intervals are whole numbers from -5 to 1, {got}; name at least one of them.')
+    raise UserError(f'Intervals are whole numbers from -5 to 1, {got}; name at least one of them.')
   if len(set(found)) < len(found):
-    raise ValueError(f'Each interval may be named once, got {list(found)}.')
+    raise UserError(f'Each interval may be named once, got {list(found)}.')
   return tuple(sorted(int(interval) for interval in found))

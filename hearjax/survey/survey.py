@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from hearjax.checks import UserError
+
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class Survey:
@@ -97,14 +99,14 @@ def concatenate(surveys: Sequence[Survey]) -> Survey:
   """Joins surveys of one pixel scale and one map size; the same region_id is the same region.
 
   Raises:
-    ValueError: No survey is given, or pixel scales or map sizes differ.
+    UserError: No survey is given, or pixel scales or map sizes differ.
   """
   if not surveys:
-    raise ValueError('There is no survey to concatenate; give at least one.')
+    raise UserError('There is no survey to concatenate; give at least one.')
   scales = {survey.pixel_scale_mm for survey in surveys}
   shapes = {tuple(survey.field.shape[1:]) for survey in surveys}
   if len(scales) > 1 or len(shapes) > 1:
-    raise ValueError(
+    raise UserError(
       f'The surveys differ: map sizes {sorted(shapes)} px, pixel scales {sorted(scales)} Mm; '
       'bring them to one grid before joining them.'
     )

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from hearjax.checks import UserError
 from hearjax.training.step import MemberState
 
 
@@ -39,7 +40,7 @@ def restore_state(directory: str | os.PathLike, like: MemberState) -> MemberStat
   """Returns the latest state of a member, or None where there is none.
 
   Raises:
-    ValueError: The checkpoint is of another model or optimiser than `like`.
+    UserError: The checkpoint is of another model or optimiser than `like`.
   """
   path = _latest(directory)
   return None if path is None else _restore(path / 'training', like)
@@ -69,7 +70,7 @@ def restore_params(directory: str | os.PathLike, like: Any) -> Any:
 
   Raises:
     FileNotFoundError: There is no checkpoint.
-    ValueError: It is of another model.
+    UserError: It is of another model.
   """
   path = _latest(directory)
   if path is None:
@@ -93,10 +94,10 @@ def _restore(path: pathlib.Path, like: Any) -> Any:
       stored = ocp.PyTreeCheckpointHandler().metadata(path).tree
       # Compared beforehand: what Orbax says of a misfit comes from its threads, and on many lines.
       if _shapes(stored) != _shapes(like):
-        raise ValueError('The shapes differ.')
+        raise UserError('The shapes differ.')
       restored = checkpointer.restore(path, like)
   except Exception as error:  # Orbax and TensorStore raise many types, with a message of a page.
-    raise ValueError(
+    raise UserError(
       f'The checkpoint {path} is damaged or of another model: its layers or their shapes differ from what is asked '
       'for; use the work directory with the settings that made it.'
     ) from error

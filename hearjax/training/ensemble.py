@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hearjax.checks import UserError
 from hearjax.chunks import map_chunks
 from hearjax.models.compilation import jit_convolutions
 from hearjax.models.network import EmergenceNetwork, ModelSettings, build_model
@@ -51,7 +52,7 @@ class Ensemble:
 
     Raises:
       FileNotFoundError: It is not a work directory, or a member has no checkpoint.
-      ValueError: A checkpoint is of another model than config.json says, or its parameters are not finite.
+      UserError: A checkpoint is of another model than config.json says, or its parameters are not finite.
     """
     workdir = pathlib.Path(workdir)
     config = read_config(workdir)
@@ -64,7 +65,7 @@ class Ensemble:
     params = [restore_params(workdir / CHECKPOINTS / name, like) for name in names]
     for name, member in zip(names, params, strict=True):
       if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(member)):
-        raise ValueError(f'The parameters of {name} in {workdir} are not all finite; train that run again.')
+        raise UserError(f'The parameters of {name} in {workdir} are not all finite; train that run again.')
     return cls(model, stack_members(params), names, domain)
 
 

@@ -15,6 +15,7 @@ import optax
 from jax.sharding import Mesh
 from scipy.special import expit
 
+from hearjax.checks import UserError
 from hearjax.forecast.domain import training_domain
 from hearjax.maps import transforms
 from hearjax.models.network import build_model
@@ -74,11 +75,11 @@ def fit(
     The run: predictions, networks, survey, folds, settings.
 
   Raises:
-    ValueError: The folds do not fit the survey, a side of a fold lacks a class, or the work directory is of other folds
+    UserError: The folds do not fit the survey, a side of a fold lacks a class, or the work directory is of other folds
       or settings.
     FileExistsError: The work directory holds a finished run.
     OSError: A file cannot be written.
-    FloatingPointError: The loss of a member is not finite; says at which step.
+    UserError: The loss of a member is not finite; says at which step.
   """
   settings, execution = settings or RunSettings(), execution or Execution()
   path = pathlib.Path(workdir) / SPLITS_NAME if workdir else None
@@ -125,7 +126,7 @@ def _find_splits(survey: Survey, splits: Splits | None, settings: RunSettings, p
     return read_or_make_splits(path, survey, settings.folds, settings.seed)
   certify(splits, survey)
   if path and path.exists() and read_splits(path, survey).checksum != splits.checksum:
-    raise ValueError(f'{path} holds other folds than those given; name another work directory.')
+    raise UserError(f'{path} holds other folds than those given; name another work directory.')
   return splits
 
 

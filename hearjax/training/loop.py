@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from hearjax.checks import UserError
 from hearjax.training.placement import Feed, fetch
 from hearjax.training.settings import TrainSettings
 from hearjax.training.step import (
@@ -173,7 +174,7 @@ def train_members(
     before; `epoch`, `over` after it, `loss`, `validation_loss`; `validation_logits`, a list of as many as rows.
 
   Raises:
-    FloatingPointError: The loss of a member is not finite; says at which step.
+    UserError: The loss of a member is not finite; says at which step.
   """
   static = {'model': model, 'tx': tx, 'settings': settings}
   validation, weight = fill_batches(validation_rows, settings.batch_size)
@@ -217,4 +218,4 @@ def _check_finite(losses: np.ndarray, trained: np.ndarray, first: np.ndarray) ->
   bad = ~np.isfinite(losses) & trained[:, None]
   if bad.any():
     member, step = np.argwhere(bad)[0]
-    raise FloatingPointError(f'The loss is not finite at step {first[member] + step}; lower the learning rate.')
+    raise UserError(f'The loss is not finite at step {first[member] + step}; lower the learning rate.')

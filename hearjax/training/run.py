@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from astropy.table import Table
 
+from hearjax.checks import UserError
 from hearjax.files import plain
 from hearjax.survey.archive import INDEX_NAME, read_survey
 from hearjax.survey.fold_rows import FoldRows, fold_rows, learnt_rows
@@ -98,7 +99,7 @@ class Run:
 
     Raises:
       FileNotFoundError: It is not a finished work directory, a member has no checkpoint, or the survey is not there.
-      ValueError: A file is damaged, the survey is another one, or the folds are not those of the training.
+      UserError: A file is damaged, the survey is another one, or the folds are not those of the training.
     """
     workdir = pathlib.Path(workdir)
     ensemble = Ensemble.load(workdir)
@@ -106,10 +107,10 @@ class Run:
     identity = config['settings']
     survey = _find_survey(workdir, survey or config['environment']['survey'])
     if checksum(survey) != identity['survey_checksum']:
-      raise ValueError(f'{workdir} was trained on another survey than {survey!r} (checksums differ); give that one.')
+      raise UserError(f'{workdir} was trained on another survey than {survey!r} (checksums differ); give that one.')
     splits = read_splits(workdir / SPLITS_NAME, survey)
     if splits.checksum != identity['splits_checksum']:
-      raise ValueError(
+      raise UserError(
         f'{workdir} was trained on {identity["folds"]} folds, but its {SPLITS_NAME} holds {len(splits.folds)} others; '
         'bring that of the training back, or train again.'
       )

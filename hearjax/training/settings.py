@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from hearjax.checks import check_choices
+from hearjax.checks import UserError, check_choices
 from hearjax.maps.augmentation import Augmentation
 from hearjax.models.convolution import LOWERINGS
 from hearjax.models.network import ModelSettings
@@ -38,9 +38,9 @@ class TrainSettings:
   def __post_init__(self):
     for name in ('epochs', 'batch_size', 'patience'):
       if getattr(self, name) < 1:
-        raise ValueError(f'{name} must be at least 1, got {getattr(self, name)}.')
+        raise UserError(f'{name} must be at least 1, got {getattr(self, name)}.')
     if not (self.learning_rate > 0 and self.weight_decay >= 0 and 0 <= self.average_decay < 1):
-      raise ValueError(
+      raise UserError(
         'learning_rate must be positive, weight_decay not negative and average_decay in [0, 1), got '
         f'{self.learning_rate}, {self.weight_decay}, {self.average_decay}.'
       )
@@ -67,7 +67,7 @@ class RunSettings:
 
   def __post_init__(self):
     if self.seed < 0 or self.folds < 2 or self.seeds < 1:
-      raise ValueError(
+      raise UserError(
         'seed must not be negative, folds at least 2 and seeds at least 1, got '
         f'{self.seed}, {self.folds}, {self.seeds}.'
       )
@@ -95,7 +95,7 @@ class Execution:
 
   def __post_init__(self):
     if self.members_at_once < 0 or min(self.block_maps, self.checkpoint_every) < 1:
-      raise ValueError(
+      raise UserError(
         'members_at_once must not be negative, block_maps and checkpoint_every at least 1, got '
         f'{self.members_at_once}, {self.block_maps}, {self.checkpoint_every}.'
       )
@@ -118,12 +118,12 @@ def parse_settings(kind: type, content: Mapping[str, Any]) -> Any:
   """Returns a settings dataclass from what JSON made of it: lists become tuples, dictionaries dataclasses.
 
   Raises:
-    ValueError: An entry is unknown, or out of its range.
+    UserError: An entry is unknown, or out of its range.
   """
   known = {field.name: field.type for field in dataclasses.fields(kind)}
   unknown = sorted(set(content) - set(known))
   if unknown:
-    raise ValueError(f'{kind.__name__} has no entry {unknown[0]!r}; it has {", ".join(known)}.')
+    raise UserError(f'{kind.__name__} has no entry {unknown[0]!r}; it has {", ".join(known)}.')
   values = {
     name: parse_settings(known[name], value)
     if dataclasses.is_dataclass(known[name])

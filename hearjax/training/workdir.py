@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 import hearjax
+from hearjax.checks import UserError
 from hearjax.files import plain, write_json, write_whole
 from hearjax.verification.predictions import PREDICTIONS
 
@@ -60,7 +61,7 @@ def open_workdir(
 
   Raises:
     FileExistsError: The run is finished.
-    ValueError: The interrupted run had another identity.
+    UserError: The interrupted run had another identity.
     OSError: The folder cannot be written.
   """
   workdir = pathlib.Path(workdir)
@@ -70,7 +71,7 @@ def open_workdir(
   if (workdir / CONFIG_NAME).exists():
     different = compare(read_config(workdir)['settings'], identity)
     if different:
-      raise ValueError(
+      raise UserError(
         f'{workdir} holds an interrupted run with other settings ({"; ".join(different)}); '
         'resume it with its own, or name another work directory.'
       )
@@ -95,7 +96,7 @@ def read_config(workdir: str | os.PathLike) -> dict[str, Any]:
 
   Raises:
     FileNotFoundError: `workdir` is not a work directory.
-    ValueError: The file is damaged.
+    UserError: The file is damaged.
   """
   path = pathlib.Path(workdir) / CONFIG_NAME
   if not path.is_file():
@@ -104,7 +105,7 @@ def read_config(workdir: str | os.PathLike) -> dict[str, Any]:
     content = json.loads(path.read_text())
     return {part: dict(content[part]) for part in ('settings', 'domain', 'environment')}
   except (ValueError, KeyError, TypeError) as error:
-    raise ValueError(f'{path} is damaged ({error}).') from error
+    raise UserError(f'{path} is damaged ({error}).') from error
 
 
 def compare(old: dict[str, Any], new: dict[str, Any], prefix: str = '') -> list[str]:

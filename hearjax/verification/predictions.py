@@ -14,6 +14,7 @@ from astropy import units as u
 from astropy.table import Table
 from scipy.special import expit, logit
 
+from hearjax.checks import UserError
 from hearjax.files import write_table
 from hearjax.survey.survey import Survey, checksum
 
@@ -39,7 +40,7 @@ def build_predictions(
     settings: What the model was built and fitted with; plain numbers, strings, lists and dictionaries.
 
   Raises:
-    ValueError: The table breaks a rule of the format.
+    UserError: The table breaks a rule of the format.
   """
   row = columns['row']
   table = Table()
@@ -65,7 +66,7 @@ def write_predictions(path: str | os.PathLike, table: Table) -> None:
   """Checks and writes a predictions table as ECSV, whole or not at all.
 
   Raises:
-    ValueError: The table breaks a rule of the format.
+    UserError: The table breaks a rule of the format.
     OSError: The file cannot be written.
   """
   write_table(pathlib.Path(path), check_predictions(table, 'The table to write'))
@@ -76,7 +77,7 @@ def read_predictions(path: str | os.PathLike) -> Table:
 
   Raises:
     FileNotFoundError: There is no such file.
-    ValueError: It is not ECSV, or breaks a rule of the format.
+    UserError: It is not ECSV, or breaks a rule of the format.
   """
   path = pathlib.Path(path)
   if not path.is_file():
@@ -84,7 +85,7 @@ def read_predictions(path: str | os.PathLike) -> Table:
   try:
     table = Table.read(path, format='ascii.ecsv')
   except Exception as error:  # The ECSV reader raises many types; all mean the same to the user.
-    raise ValueError(f'{path} cannot be read as ECSV ({error}); write it again.') from error
+    raise UserError(f'{path} cannot be read as ECSV ({error}); write it again.') from error
   return check_predictions(table, str(path))
 
 
@@ -99,16 +100,16 @@ def check_predictions(table: Table, name: str) -> Table:
     A copy with the types of the format, `hours` in hours.
 
   Raises:
-    ValueError: The table breaks a rule of the format; the sentence says which and where.
+    UserError: The table breaks a rule of the format; the sentence says which and where.
   """
   absent = [column for column in COLUMNS if column not in table.colnames]
   if absent:
-    raise ValueError(f'{name} lacks the columns {", ".join(absent)}; a predictions table has {", ".join(COLUMNS)}.')
+    raise UserError(f'{name} lacks the columns {", ".join(absent)}; a predictions table has {", ".join(COLUMNS)}.')
   absent = [key for key in META if key not in table.meta]
   if absent:
-    raise ValueError(f'{name} lacks the meta keys {", ".join(absent)}; a predictions table has {", ".join(META)}.')
+    raise UserError(f'{name} lacks the meta keys {", ".join(absent)}; a predictions table has {", ".join(META)}.')
   if not len(table):
-    raise ValueError(f'{name} has no rows: there is nothing to score.')
+    raise UserError(f'{name} has no rows: there is nothing to score.')
   table = table.copy()
   _convert_columns(name, table)
   _check_values(name, table)
@@ -146,21 +147,19 @@ def _log_odds(probability: np.ndarray) -> np.ndarray:
 def _convert_columns(name: str, table: Table) -> None:
   for column in STRINGS:
     if np.ma.is_masked(table[column]):
-      raise ValueError(f'Column {column} of {name} has empty entries; every forecast needs its {column}.')
+      raise UserError(f'Column {column} of {name} has empty entries; every forecast needs its {column}.')
     table.replace_column(column, np.asarray(table[column], str))
   for column in (*INTEGERS, *FLOATS):
     values = table[column]
     if np.ma.is_masked(values) or values.dtype.kind not in 'iufb' or not np.all(np.isfinite(values)):
-      raise ValueError(f'Column {column} of {name} has entries that are not finite numbers; all rows need one.')
+      raise UserError(f'Column {column} of {name} has entries that are not finite numbers; all rows need one.')
     unit = u.hour if column == 'hours' else u.dimensionless_unscaled
     try:
       values = values.quantity.to_value(unit) if values.unit else np.asarray(values)
     except u.UnitConversionError as error:
-      raise ValueError(
-        f'Column {column} of {name} is in {values.unit}; {unit or "a pure number"} is needed.'
-      ) from error
+      raise UserError(f'Column {column} of {name} is in {values.unit}; {unit or "a pure number"} is needed.') from error
     if column in INTEGERS and np.any(values != np.round(values)):
-      raise ValueError(
+      raise UserError(
         f'Column {column} of {name} must hold whole numbers, got {values[values != np.round(values)][0]}.'
       )
     table.replace_column(column, values.astype(np.int64 if column in INTEGERS else np.float64))
@@ -181,7 +180,7 @@ def _check_values(name: str, table: Table) -> None:
     if np.any(wrong):
       row = table[int(np.argmax(wrong))]
       details = complaint.format(**{column: row[column] for column in COLUMNS})
-      raise ValueError(f'{name}: region {row["region_id"]}, interval {row["interval"]} {details}.')
+      raise UserError(f'{name}: region {row["region_id"]}, interval {row["interval"]} {details}.')
 
 
 def _check_rows(name: str, table: Table) -> None:
@@ -193,12 +192,12 @@ def _check_rows(name: str, table: Table) -> None:
     found = dict(zip(table[column], table[value], strict=True))
     for row in table[column, value]:
       if found[row[column]] != row[value]:
-        raise ValueError(
+        raise UserError(
           f'{name}: {column} {row[column]} is in {several} ({found[row[column]]} and {row[value]}); '
           'a region has one label and one pair, and a pair is tested in one fold.'
         )
   seen = set()
   for key in zip(*(table[column] for column in ('region_id', 'interval', 'fold', 'seed')), strict=True):
     if key in seen:
-      raise ValueError(f'{name}: region {key[0]} has interval {key[1]} twice for fold {key[2]} and seed {key[3]}.')
+      raise UserError(f'{name}: region {key[0]} has interval {key[1]} twice for fold {key[2]} and seed {key[3]}.')
     seen.add(key)

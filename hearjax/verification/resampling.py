@@ -5,6 +5,8 @@ Sums over drawn units are then one matrix product of the counts with the values 
 
 import numpy as np
 
+from hearjax.checks import UserError
+
 CONFIDENCE = (2.5, 97.5)  # Percentiles of a 95 % interval.
 
 
@@ -12,10 +14,10 @@ def draw_counts(units: int, resamples: int, seed: int) -> np.ndarray:
   """Returns `[resample, unit]` how often each unit is drawn, with replacement; the same for the same seed.
 
   Raises:
-    ValueError: There is to be no sample.
+    UserError: There is to be no sample.
   """
   if resamples < 1:
-    raise ValueError(f'The bootstrap needs at least one sample, got {resamples}.')
+    raise UserError(f'The bootstrap needs at least one sample, got {resamples}.')
   return np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), resamples)
 
 

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from hearjax.checks import UserError
+
 RESAMPLES = 50
 
 
@@ -59,7 +61,7 @@ def best_threshold(label: np.ndarray, probability: np.ndarray) -> float:
     The threshold; 0.5 where all probabilities are equal.
 
   Raises:
-    ValueError: Only one class is there, or a probability is not finite.
+    UserError: Only one class is there, or a probability is not finite.
   """
   return float(_best_thresholds(label, probability, np.ones((1, len(label)), int))[0])
 
@@ -76,7 +78,7 @@ def steady_threshold(label: np.ndarray, probability: np.ndarray, pair: np.ndarra
     pair: `[n]` index of the pair, the unit of resampling.
 
   Raises:
-    ValueError: Only one class is there, or a probability is not finite.
+    UserError: Only one class is there, or a probability is not finite.
   """
   label = np.asarray(label)
   pairs, place = np.unique(pair, return_inverse=True)
@@ -92,12 +94,12 @@ def _best_thresholds(label: np.ndarray, probability: np.ndarray, weight: np.ndar
   label, probability = np.asarray(label), np.asarray(probability, np.float64)
   positives, negatives = (weight[:, label == value].sum(axis=1) for value in (1, 0))
   if not np.all(positives * negatives):
-    raise ValueError(
+    raise UserError(
       f'A threshold needs both classes; got {positives.min()} emerging and {negatives.min()} control magnetograms. '
       'Give more pairs to the training part.'
     )
   if not np.all(np.isfinite(probability)):
-    raise ValueError('A threshold cannot be chosen: some probabilities are not finite.')
+    raise UserError('A threshold cannot be chosen: some probabilities are not finite.')
   scores, place = np.unique(probability, return_inverse=True)
   if len(scores) == 1:
     return np.full(len(weight), 0.5)

@@ -18,6 +18,7 @@ from astropy import units as u
 from astropy.table import Table
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
+from hearjax.checks import UserError
 from hearjax.verification.predictions import average_seeds
 from hearjax.verification.resampling import confidence_interval, draw_counts
 from hearjax.verification.scores import contingency, hss, pod, pofd, tss
@@ -31,29 +32,29 @@ def common_rows(tables: Sequence[Table]) -> list[Table]:
   Warns where a table loses rows by that.
 
   Raises:
-    ValueError: There is no table, two have one model name, they belong to different surveys, disagree about a label,
+    UserError: There is no table, two have one model name, they belong to different surveys, disagree about a label,
       or share no magnetogram.
   """
   names = [table.meta['model'] for table in tables]
   if not tables:
-    raise ValueError('There is no predictions table to score.')
+    raise UserError('There is no predictions table to score.')
   if len(set(names)) < len(names):
-    raise ValueError(f'Two predictions tables carry the same model name, among {", ".join(names)}; rename one.')
+    raise UserError(f'Two predictions tables carry the same model name, among {", ".join(names)}; rename one.')
   if len({table.meta['survey_checksum'] for table in tables}) > 1:
-    raise ValueError(
+    raise UserError(
       f'The predictions of {", ".join(names)} were made for different surveys (their checksums differ); '
       'score tables of one survey together.'
     )
   keys = [list(zip(table['region_id'], table['interval'], strict=True)) for table in tables]
   shared = set(keys[0]).intersection(*keys[1:])
   if not shared:
-    raise ValueError(f'The predictions of {", ".join(names)} have no magnetogram in common: nothing can be compared.')
+    raise UserError(f'The predictions of {", ".join(names)} have no magnetogram in common: nothing can be compared.')
   first: dict[tuple[str, int], tuple[str, int]] = {}
   result = []
   for name, table, key in zip(names, tables, keys, strict=True):
     for magnetogram, pair, label in zip(key, table['pair_id'], table['label'], strict=True):
       if first.setdefault(magnetogram, (pair, label)) != (pair, label):
-        raise ValueError(
+        raise UserError(
           f'{name} has region {magnetogram[0]} with pair {pair} and label {label}, '
           f'{names[0]} or another table with {first[magnetogram]}; they must agree.'
         )
@@ -80,7 +81,7 @@ def skill_table(tables: Sequence[Table], resamples: int, seed: int) -> Table:
     `brier` over the constant forecast of the scored magnetograms' own share of events.
 
   Raises:
-    ValueError: `resamples` is not positive, or a model has both classes at no interval.
+    UserError: `resamples` is not positive, or a model has both classes at no interval.
   """
   rows = []
   for table in tables:
@@ -139,11 +140,11 @@ def difference_tables(tables: Sequence[Table], reference: str, resamples: int, s
     emergence, with their 95 % intervals.
 
   Raises:
-    ValueError: No table is that of the reference.
+    UserError: No table is that of the reference.
   """
   averaged = {table.meta['model']: average_seeds(table) for table in tables}
   if reference not in averaged:
-    raise ValueError(f'No predictions table is of the model {reference}; there are {", ".join(averaged)}.')
+    raise UserError(f'No predictions table is of the model {reference}; there are {", ".join(averaged)}.')
   rows, mean_rows = [], []
   for baseline in averaged:
     if baseline == reference:
@@ -242,7 +243,7 @@ def _warn_of_one_class(model: str, averaged: Table) -> None:
   intervals = np.unique(averaged['interval']).tolist()
   single = [interval for interval in intervals if len(set(averaged['label'][averaged['interval'] == interval])) < 2]
   if single == intervals:
-    raise ValueError(f'{model} has only one class at every interval: nothing can be scored.')
+    raise UserError(f'{model} has only one class at every interval: nothing can be scored.')
   if single:
     warnings.warn(f'{model} has only one class at the intervals {single}: their skill is not defined.', stacklevel=3)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import hearjax
+from hearjax.checks import UserError
 from hearjax.survey.archive import write_survey
 from hearjax.survey.folds import make_splits, read_splits, write_splits
 from hearjax.training.checkpoints import save_params
@@ -273,5 +274,5 @@ def test_training_stops_when_patience_is_over():
 def test_a_loss_that_is_not_finite_stops_the_run_and_says_where():
   survey, splits = survey_and_splits()
   settings = with_training(epochs=3, batch_size=8, learning_rate=1e30, augmentation=NO_CHANGES)
-  with pytest.raises(FloatingPointError, match='not finite at step'):
+  with pytest.raises(UserError, match='not finite at step'):
     hearjax.fit(survey, splits, settings)

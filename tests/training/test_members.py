@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import hearjax
+from hearjax.checks import UserError
 from hearjax.maps import transforms
 from hearjax.maps.augmentation import Augmentation, augment
 from hearjax.models.network import build_model
@@ -84,7 +85,7 @@ def test_one_program_serves_all_epochs_and_groups():
 
 def test_a_loss_that_is_not_finite_is_told_from_a_group_too():
   settings = dataclasses.replace(SETTINGS, training=TrainSettings(epochs=2, batch_size=8, learning_rate=1e30))
-  with pytest.raises(FloatingPointError, match='not finite at step'):
+  with pytest.raises(UserError, match='not finite at step'):
     trained(Execution(members_at_once=4), settings)
 
 
