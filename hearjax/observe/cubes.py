@@ -5,9 +5,9 @@ A cube is a FITS image `[frame, y, x]` of the line-of-sight field, plain, compre
 """
 
 import contextlib
+import dataclasses
 import gzip
 import pathlib
-import re
 import shutil
 import tempfile
 import warnings
@@ -17,21 +17,36 @@ from typing import BinaryIO
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
-from astropy.time import Time
 
 from hearjax.checks import UserError
+from hearjax.observe.geometry import ANGLES, angle_unit, roll
 from hearjax.solar import SOLAR_RADIUS_MM
-from hearjax.survey.headers import is_gauss, told_as_damage
+from hearjax.survey.headers import Cards, field_unit, find_field, is_gauss, told_as_damage
+from hearjax.survey.pixels import lost_blank, mask_lost
 
-TIME_KEYWORDS = ('T_REC', 'DATE-OBS', 'T_OBS', 'TSTART', 'T_START')
 DEFAULT_CADENCE_S = 45.0
 BLOCK_FRAMES = 32  # 32 frames of 128 x 512 float32 pixels are 8 MB.
 
-_TIME = re.compile(r'(\d{4})[.-](\d\d)[.-](\d\d)[_T ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?)(?:_?(TAI|UTC|UT|Z))?')
+LENGTHS_MM = {'mm': 1.0, 'km': 1e-3, 'm': 1e-6}  # Nobody means millimetres on the Sun: Mm in any spelling.
+
+
+@dataclasses.dataclass(frozen=True)
+class Cube:
+  """An open cube of the line-of-sight field.
+
+  Attributes:
+    cards: Its keywords.
+    hdu: Its image `[frame, y, x]` [G].
+    blank: Number that stands for a missing pixel though the header does not say so, None for none.
+  """
+
+  cards: Cards
+  hdu: fits.ImageHDU
+  blank: float | None
 
 
 @contextlib.contextmanager
-def open_cube(path: pathlib.Path) -> Iterator[fits.ImageHDU]:
+def open_cube(path: pathlib.Path) -> Iterator[Cube]:
   """Opens a cube of the line-of-sight field and checks what its header says.
 
   Raises:
@@ -42,26 +57,19 @@ def open_cube(path: pathlib.Path) -> Iterator[fits.ImageHDU]:
     with told_as_damage(path):
       file = stack.enter_context(_opened_plain(path))
       hdus = stack.enter_context(fits.open(file, memmap=False))
-      hdu = next((hdu for hdu in hdus if len(hdu.shape or ()) >= 2), None)
-    if hdu is None or not hdu.is_image or len(hdu.shape) != 3:
-      raise UserError(
-        f'{path} must hold an image with the axes [frame, y, x], got shape {getattr(hdu, "shape", None)}.'
-      )
-    if 'BUNIT' not in hdu.header:
+      hdu, cards = find_field(path, hdus, axes=('frame', 'y', 'x'))
+    if is_gauss(cards) is None:
       warnings.warn('Some cubes have no BUNIT; their field is taken to be in Gauss.', stacklevel=3)
-    elif not is_gauss(hdu.header):
-      raise UserError(f'{path} has BUNIT {hdu.header["BUNIT"]!r}; a line-of-sight field in Gauss is needed.')
-    yield hdu
+    elif not is_gauss(cards):
+      raise UserError(f'{path} has BUNIT {field_unit(cards)!r}; a line-of-sight field in Gauss is needed.')
+    yield Cube(cards, hdu, lost_blank(hdu.header))
 
 
-def average_frames(
-  path: pathlib.Path, hdu: fits.ImageHDU, kept: np.ndarray, size: int, min_valid: float
-) -> tuple[np.ndarray, np.ndarray]:
+def average_frames(cube: Cube, kept: np.ndarray, size: int, min_valid: float) -> tuple[np.ndarray, np.ndarray]:
   """Averages the frames of a cube over its central square.
 
   Args:
-    path: Where the cube lies, for the sentence of an error.
-    hdu: The cube, from `open_cube`.
+    cube: The cube, from `open_cube`.
     kept: `[frame]` whether a frame may be used.
     size: Side of the square [px].
     min_valid: Fraction of the used frames that a pixel needs to be finite in; NaN where it has fewer.
@@ -73,7 +81,8 @@ def average_frames(
   Raises:
     UserError: The cube is truncated, or the square does not fit on its grid.
   """
-  top, left = (_crop_start(path, length, size) for length in hdu.shape[1:])
+  path = cube.cards.path
+  top, left = (_crop_start(path, length, size) for length in cube.hdu.shape[1:])
   total = np.zeros((size, size), np.float64)
   count = np.zeros((size, size), np.int32)
   used = np.zeros(len(kept), bool)
@@ -83,8 +92,8 @@ def average_frames(
       continue
     with told_as_damage(path):
       # Whole rows, cropped in memory: one read per frame instead of one per row.
-      frames = hdu.section[start : min(block.stop, len(kept)), top : top + size, :]
-    frames = frames[:, :, left : left + size]
+      frames = cube.hdu.section[start : min(block.stop, len(kept)), top : top + size, :]
+    frames = mask_lost(frames[:, :, left : left + size], cube.blank)
     finite = np.isfinite(frames)
     used[block] = kept[block] & np.any(finite & (frames != 0), axis=(1, 2))
     finite &= used[block][:, None, None]
@@ -96,76 +105,49 @@ def average_frames(
   return mean, used
 
 
-def parse_time(text: str, scale: str = 'utc') -> Time:
-  """Reads an ISO time or a JSOC one (`2011.02.14_20:35:15_TAI`).
-
-  Args:
-    text: The time; a trailing `_TAI`, `_UTC`, `UT` or `Z` names its scale.
-    scale: Its scale where it names none.
-
-  Raises:
-    UserError: It is neither.
-  """
-  match = _TIME.fullmatch(text.strip())
-  if not match:
-    raise UserError(f'{text!r} is not a time; write it as 2011-02-14T20:35:15, or as JSOC does.')
-  year, month, day, clock, named = match.groups()
-  scale = {'TAI': 'tai', None: scale}.get(named, 'utc')
-  return Time(f'{year}-{month}-{day}T{clock}', scale=scale).utc
-
-
-def first_frame_time(path: pathlib.Path, header: fits.Header) -> Time | None:
-  """Returns the midpoint of the first frame, None where the header does not tell."""
-  for keyword in TIME_KEYWORDS:
-    if keyword in header:
-      scale = 'tai' if str(header.get('TIMESYS', '')).strip().upper() == 'TAI' else 'utc'
-      try:
-        return parse_time(str(header[keyword]), scale)
-      except ValueError as error:
-        raise UserError(f'{path}, keyword {keyword}: {error}') from error
-  return None
-
-
-def cadence_s(path: pathlib.Path, header: fits.Header) -> float:
+def cadence_s(cards: Cards) -> float:
   """Returns the time between frames [s]: CDELT3, or the 45 s of HMI where the header has none.
 
   A CDELT3 of 1 without CUNIT3 is the default of the FITS standard and says nothing.
   """
-  step, unit = header.get('CDELT3', 1.0), str(header.get('CUNIT3', '')).strip()
-  if step == 1 and not unit:
+  step, unit = cards.number('CDELT3'), cards.text('CUNIT3') or ''
+  if step is None or (step == 1 and not unit):
     return DEFAULT_CADENCE_S
   try:
     cadence = (step * u.Unit({'sec': 's', 'secs': 's', '': 's'}.get(unit, unit))).to_value('s')
   except (ValueError, TypeError, u.UnitConversionError) as error:
-    raise UserError(f'{path} has CDELT3 = {step} {unit}, which is no time between frames; set the cadence.') from error
-  if not (np.isfinite(cadence) and cadence > 0):
-    raise UserError(f'{path} has CDELT3 = {step} {unit}; the time between frames must be positive.')
+    raise UserError(
+      f'{cards.path} has CDELT3 = {step:g} {unit}, which is no time between frames; set the cadence.'
+    ) from error
+  if not cadence > 0:
+    raise UserError(f'{cards.path} has CDELT3 = {step:g} {unit}; the time between frames must be positive.')
   return float(cadence)
 
 
-def pixel_scale_mm(path: pathlib.Path, header: fits.Header) -> float | None:
+def pixel_scale_mm(cards: Cards) -> float | None:
   """Returns the side of a pixel [Mm] from CDELT1 and CUNIT1, None where the header does not tell.
 
   Raises:
     UserError: Pixels are not square, north is not up, or the unit is neither an angle on the Sun nor a length.
   """
-  if 'CDELT1' not in header or 'CUNIT1' not in header:
+  step, unit = cards.number('CDELT1'), cards.text('CUNIT1')
+  if step is None or unit is None:
     return None
-  step, step_y, unit = header['CDELT1'], header.get('CDELT2', header['CDELT1']), str(header['CUNIT1']).strip().lower()
-  try:
-    unit = u.Unit({'degree': 'deg', 'degrees': 'deg', 'mm': 'Mm'}.get(unit, unit))
-  except ValueError as error:
-    raise UserError(f'{path} has CUNIT1 {unit!r}; deg or Mm is needed.') from error
-  if unit == u.arcsec or not (unit.is_equivalent(u.deg) or unit.is_equivalent(u.m)):
-    raise UserError(f'{path} has CUNIT1 {str(unit)!r}: that is no map projected onto the Sun (deg or Mm).')
-  if step <= 0 or not np.isclose(step, step_y, rtol=1e-3) or abs(header.get('CROTA2', 0)) > 0.01:
+  angle = angle_unit(unit)
+  if angle in ('arcsec', 'mas'):
+    raise UserError(f'{cards.path} has CUNIT1 {unit!r}: that is no map projected onto the Sun (deg or Mm).')
+  if not angle and unit.lower() not in LENGTHS_MM:
+    raise UserError(f'{cards.path} has CUNIT1 {unit!r}; deg or Mm is needed.')
+  step_y, turned = cards.number('CDELT2'), roll(cards) or 0.0
+  step_y = step if step_y is None else step_y
+  if step <= 0 or not np.isclose(step, step_y, rtol=1e-3) or abs(turned) > 0.01:
     raise UserError(
-      f'{path} has CDELT1 = {step}, CDELT2 = {step_y}, CROTA2 = {header.get("CROTA2", 0)}; square pixels with north '
-      'up and west to the right are needed.'
+      f'{cards.path} has CDELT1 = {step:g}, CDELT2 = {step_y:g} and a roll of {turned:g} deg; square pixels with '
+      'north up and west to the right are needed.'
     )
-  if unit.is_equivalent(u.m):
-    return float((step * unit).to_value('Mm'))
-  return float((step * unit).to_value('rad') * SOLAR_RADIUS_MM)
+  if angle:
+    return float(np.deg2rad(step * ANGLES[angle]) * SOLAR_RADIUS_MM)
+  return step * LENGTHS_MM[unit.lower()]
 
 
 @contextlib.contextmanager

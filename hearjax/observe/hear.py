@@ -24,11 +24,12 @@ from tqdm import tqdm
 from hearjax.checks import UserError
 from hearjax.observe import cubes
 from hearjax.observe.region_table import Region
+from hearjax.observe.times import FIRST_FRAME, first_frame_time
 from hearjax.solar import DEFAULT_PIXEL_SCALE_MM, rotated, wrap_degrees
 from hearjax.solar import mu as mu_of
 from hearjax.survey import intervals as hear_intervals
 from hearjax.survey.archive import check_unused, read_region, write_index, write_region
-from hearjax.survey.headers import quality_bits
+from hearjax.survey.headers import Cards, quality_bits
 from hearjax.survey.index import region_file
 from hearjax.survey.survey import Survey, concatenate, index_names
 
@@ -40,9 +41,11 @@ class ImportSettings:
   Attributes:
     size: Side of the central square that is kept [px].
     intervals: Intervals to import.
-    until_emergence: Leave out the frames after the emergence time.
+    until_emergence: Leave out the frames after the emergence time, and the intervals that are centred after it.
     cadence_s: Time between frames [s]; from the header for None.
     pixel_scale_mm: Side of a pixel [Mm] where the header does not tell; 1.39 Mm for None.
+    min_frames: Fraction of the frames of a cube that must be used: neither left out nor empty. A magnetogram of fewer
+      is left out, since it covers another time, and is noisier, than what it stands for.
     min_valid: Fraction of the averaged frames in which a pixel must be finite; NaN where it is not.
     max_missing: Fraction of such pixels above which a magnetogram is left out.
   """
@@ -52,20 +55,28 @@ class ImportSettings:
   until_emergence: bool = False
   cadence_s: float | None = None
   pixel_scale_mm: float | None = None
+  min_frames: float = 0.5
   min_valid: float = 0.5
   max_missing: float = 0.2
 
   def __post_init__(self) -> None:
     object.__setattr__(self, 'intervals', hear_intervals.check_intervals(self.intervals))
+    if self.until_emergence and not self.wanted_intervals:
+      raise UserError(f'All of the intervals {list(self.intervals)} are centred after emergence; name one before it.')
     if self.size < 1:
       raise UserError(f'The size must be at least 1 px, got {self.size}.')
     for name in ('cadence_s', 'pixel_scale_mm'):
       value = getattr(self, name)
       if value is not None and not (np.isfinite(value) and value > 0):
         raise UserError(f'{name} must be positive, got {value}.')
-    for name in ('min_valid', 'max_missing'):
+    for name in ('min_frames', 'min_valid', 'max_missing'):
       if not 0 <= getattr(self, name) <= 1:
         raise UserError(f'{name} is a fraction from 0 to 1, got {getattr(self, name)}.')
+
+  @property
+  def wanted_intervals(self) -> tuple[int, ...]:
+    """The intervals to import: without those after emergence, where these are not wanted."""
+    return tuple(i for i in self.intervals if not (self.until_emergence and hear_intervals.CENTRE_HOURS[i] > 0))
 
 
 def import_survey(
@@ -104,10 +115,10 @@ def import_survey(
         ]
       for region, half in zip(pair, halves, strict=True):
         present = set() if half is None else set(half.interval.tolist())
-        gone = [f'TI{i:+03d}' for i in settings.intervals if i not in present]
+        gone = [f'TI{i:+03d}' for i in settings.wanted_intervals if i not in present]
         if gone:
           left_out.append(
-            f'{region.region_id}: {", ".join(gone)} left out: no cube, no frame, or too little of the map'
+            f'{region.region_id}: {", ".join(gone)} left out: no cube, too few frames, or too little of the map'
           )
       if None in halves:
         left_out.append(f'pair {pair[0].pair_id} left out whole, as one half has nothing left')
@@ -132,19 +143,20 @@ def import_region(
 ) -> Survey | None:
   """Averages the cubes of one region; None if no interval is left."""
   rows, fields, scales = [], [], []
-  for interval in sorted(paths):
+  for interval in sorted(set(paths) & set(settings.wanted_intervals)):
     path = paths[interval]
-    with cubes.open_cube(path) as hdu:
-      header = hdu.header
-      cadence = settings.cadence_s or cubes.cadence_s(path, header)
-      frame_hours = _frame_hours(path, header, region, interval, hdu.shape[0], cadence)
-      kept = frame_hours <= 0 if settings.until_emergence else np.ones(len(frame_hours), bool)
-      field, used = cubes.average_frames(path, hdu, kept, settings.size, settings.min_valid)
-    if used.any() and np.mean(np.isnan(field)) <= settings.max_missing:
+    with cubes.open_cube(path) as cube:
+      cards, n_frames = cube.cards, cube.hdu.shape[0]
+      cadence = settings.cadence_s or cubes.cadence_s(cards)
+      frame_hours = _frame_hours(cards, region, interval, n_frames, cadence)
+      kept = frame_hours <= 0 if settings.until_emergence else np.ones(n_frames, bool)
+      field, used = cubes.average_frames(cube, kept, settings.size, settings.min_valid)
+    enough = used.any() and np.sum(used) >= settings.min_frames * n_frames
+    if enough and np.mean(np.isnan(field)) <= settings.max_missing:
       start, end = frame_hours[used][[0, -1]] + np.array([-0.5, 0.5]) * cadence / 3600
-      rows.append(_describe(path, header, region, interval, float(start), float(end), int(np.sum(used))))
+      rows.append(_describe(cards, region, interval, float(start), float(end), int(np.sum(used))))
       fields.append(field)
-      scales.append(_pixel_scale_mm(path, header, settings))
+      scales.append(_pixel_scale_mm(cards, settings))
       _check_scale(str(path), scales[-1], scales[0])
     if bar is not None:
       bar.update()
@@ -209,17 +221,14 @@ def _stamp(region: Region, paths: dict[int, pathlib.Path], settings: ImportSetti
   return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
-def _frame_hours(
-  path: pathlib.Path, header: fits.Header, region: Region, interval: int, n_frames: int, cadence_s: float
-) -> np.ndarray:
+def _frame_hours(cards: Cards, region: Region, interval: int, n_frames: int, cadence_s: float) -> np.ndarray:
   """Returns `[frame]` midpoints of the frames relative to the emergence time [h]."""
   steps = np.arange(n_frames) * cadence_s / 3600
   nominal = hear_intervals.CENTRE_HOURS[interval]
-  first = cubes.first_frame_time(path, header)
+  first = first_frame_time(cards)
   if first is None:
     warnings.warn(
-      f'Some cubes name no time ({", ".join(cubes.TIME_KEYWORDS)}); the nominal centres of the intervals are used '
-      'for them.',
+      f'Some cubes name no time ({", ".join(FIRST_FRAME)}); the nominal centres of the intervals are used for them.',
       stacklevel=2,
     )
     return nominal + steps - steps[-1] / 2
@@ -228,21 +237,21 @@ def _frame_hours(
   # Half the spacing, so that no cube passes for its neighbour.
   if abs(centre - nominal) > hear_intervals.SPACING_HOURS / 2:
     raise UserError(
-      f'{path} lies {centre:+.1f} h from the emergence time of {region.region_id}, but interval {interval} should lie '
-      f'near {nominal:+.1f} h; check emergence_time in the region table and the pattern, or whether its time keyword '
-      'gives the middle of the cube rather than its first frame.'
+      f'{cards.path} lies {centre:+.1f} h from the emergence time of {region.region_id}, but interval {interval} '
+      f'should lie near {nominal:+.1f} h; check emergence_time in the region table and the pattern, or whether its '
+      'time keyword gives the middle of the cube rather than its first frame.'
     )
   return hours
 
 
 def _describe(
-  path: pathlib.Path, header: fits.Header, region: Region, interval: int, start: float, end: float, n_frames: int
+  cards: Cards, region: Region, interval: int, start: float, end: float, n_frames: int
 ) -> dict[str, float | int]:
   """Returns the entries of a magnetogram that covers `start` to `end` [h]."""
   hours = (start + end) / 2
   time = region.emergence + hours * u.hour
-  cmd, mu = _viewing_angle(header, region, hours, time)
-  quality = np.array(quality_bits(path, header) & 0xFFFFFFFF, np.uint32).view(np.int32)
+  cmd, mu = _viewing_angle(cards, region, hours, time)
+  quality = np.array(quality_bits(cards) & 0xFFFFFFFF, np.uint32).view(np.int32)
   return {
     'label': int(region.kind == 'EAR'),
     'interval': interval,
@@ -260,13 +269,14 @@ def _describe(
   }
 
 
-def _viewing_angle(header: fits.Header, region: Region, hours: float, time: Time) -> tuple[float, float]:
+def _viewing_angle(cards: Cards, region: Region, hours: float, time: Time) -> tuple[float, float]:
   """Returns central-meridian distance [deg] and mu: from the header, else the region table, else sunpy's ephemeris.
 
   A tracked region keeps its Carrington longitude, so its central-meridian distance grows at the synodic rate.
   """
-  cmd = header.get('CMD', header.get('LONCM'))
-  b0 = header.get('CRLT_OBS', region.b0)
+  cmd = _first_number(cards, 'CMD', 'LONCM')
+  b0 = _first_number(cards, 'CRLT_OBS', 'HGLT_OBS')
+  b0 = region.b0 if b0 is None else b0
   if cmd is None and region.cmd is not None:
     cmd = rotated(region.cmd, hours)
   if cmd is None:
@@ -279,7 +289,7 @@ def _viewing_angle(header: fits.Header, region: Region, hours: float, time: Time
       ) from error
     cmd = wrap_degrees(region.longitude - sun.L0(time).to_value('deg'))
     b0 = sun.B0(time).to_value('deg') if b0 is None else b0
-  mu = header.get('MU', header.get('MEANMU'))
+  mu = _first_number(cards, 'MU', 'MEANMU')
   if mu is None and b0 is None:
     warnings.warn('B0 is not known for some cubes; mu is computed as if it were 0 (add a column b0).', stacklevel=2)
   if mu is None:
@@ -287,12 +297,17 @@ def _viewing_angle(header: fits.Header, region: Region, hours: float, time: Time
   return float(cmd), float(mu)
 
 
-def _pixel_scale_mm(path: pathlib.Path, header: fits.Header, settings: ImportSettings) -> float:
-  given = cubes.pixel_scale_mm(path, header)
+def _first_number(cards: Cards, *keywords: str) -> float | None:
+  keyword = cards.first(*keywords)
+  return cards.number(keyword) if keyword else None
+
+
+def _pixel_scale_mm(cards: Cards, settings: ImportSettings) -> float:
+  given = cubes.pixel_scale_mm(cards)
   if given is None:
     return settings.pixel_scale_mm or DEFAULT_PIXEL_SCALE_MM
   if settings.pixel_scale_mm:
-    _check_scale(str(path), given, settings.pixel_scale_mm)
+    _check_scale(str(cards.path), given, settings.pixel_scale_mm)
   return given
 
 

@@ -8,130 +8,105 @@ from typing import Any
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
-from astropy.utils.exceptions import AstropyUserWarning
-from sunpy.map import GenericMap, Map
-from sunpy.map.mapbase import MapMetaValidationError
-from sunpy.util.exceptions import SunpyMetadataWarning
+from astropy.time import Time
+from sunpy.coordinates import get_earth
+from sunpy.map import GenericMap
 
 from hearjax.checks import UserError
-from hearjax.survey.headers import is_gauss, quality_bits
+from hearjax.observe.geometry import OBSERVER_TOLERANCE_DEG, standard_geometry
+from hearjax.observe.times import observation_time
+from hearjax.solar import wrap_degrees
+from hearjax.survey.headers import Cards, field_unit, find_field, is_gauss, quality_bits, told_as_damage
+from hearjax.survey.pixels import lost_blank, mask_lost
 
-SOLAR_AXES = ('HPLN', 'HPLT', 'CRLN', 'CRLT', 'HGLN', 'HGLT')
 EARTH_NOTE = 'observer not in the header, Earth assumed'
-# JSOC writes the unit of one segment of several as `_BUNIT`.
-UNIT_KEYWORDS = ('BUNIT', '_BUNIT')
-
-
-# --- Reading ----------------------------------------------------------------------------------------------------
 
 
 def read_magnetogram(path: str | os.PathLike) -> GenericMap:
-  """Reads a line-of-sight magnetogram: the first two-dimensional image of a FITS file, compressed or not.
+  """Reads a line-of-sight magnetogram: the one two-dimensional image of a field in a FITS file, compressed or not.
 
-  The header of the map is completed: BUNIT is `G`, QUALITY an integer (0 where the file has none), and where it does
-  not say where the observer was, Earth is written in and `meta['notes']` says so. Positions follow L0 of the header;
-  in the HMI headers that we compared it is 0.07 deg (half a pixel of a patch) larger than that of Earth's ephemeris.
+  The header of the map is made anew of what the file says (`observe.geometry`, `observe.times`), in the standard
+  keywords; QUALITY is 0 where the file has none. Where it does not say where the observer was, Earth is written in.
+  `meta['notes']` tells what was assumed, if anything. Positions follow L0 of the header; in the HMI headers that we
+  compared it is 0.07 deg (half a pixel of a patch) larger than that of Earth's ephemeris.
 
   Args:
     path: FITS file, helioprojective (HPLN/HPLT) or heliographic (CRLN/CRLT, HGLN/HGLT).
 
   Returns:
-    A sunpy Map, float32 data [G], NaN where blank.
+    A sunpy Map, float32 data [G], NaN where blank, infinite, or no field (`survey.pixels`).
 
   Raises:
     FileNotFoundError: There is no such file.
-    UserError: It is not FITS, is damaged, holds no image or a blank one, or the header lacks the unit, the
-      coordinates or the date; or it is a synoptic map, which shows no single moment.
+    UserError: It is not FITS, is damaged, holds no image or a blank one or several; the header lacks the unit, the
+      coordinates or the date, contradicts itself, or says something that is not understood; or it is a synoptic map,
+      which shows no single moment.
   """
   path = pathlib.Path(path)
   if not path.is_file():
     raise FileNotFoundError(f'There is no file {path}.')
-  data, header = _read_image(path)
+  data, cards = _read_image(path)
   if not np.isfinite(data).any():
     raise UserError(f'{path} is blank: no pixel of its image is a number.')
-  header['bunit'] = _field_unit(path, header)
-  header['quality'] = quality_bits(path, header)
-  _check_coordinates(path, header, data.shape)
-  if header.get('t_obs'):
-    header.setdefault('date-avg', header['t_obs'])  # JSOC: the middle of the observation.
-  return _create_map(path, data, header)
+  _check_unit(cards)
+  geometry, notes = standard_geometry(cards, data.shape)
+  time = observation_time(cards)
+  if time is None:
+    raise UserError(f'{path} does not say when it was observed; set DATE-OBS in the header.')
+  if 'DSUN_OBS' not in geometry:
+    geometry |= _earth(time)
+    notes.append(EARTH_NOTE)
+  header = {**geometry, 'DATE-OBS': time.utc.isot, 'BUNIT': 'G', 'QUALITY': quality_bits(cards)}
+  if notes:
+    header['NOTES'] = '; '.join(notes)
+  return _create_map(cards, data, header)
 
 
-def _read_image(path: pathlib.Path) -> tuple[np.ndarray, dict[str, Any]]:
+def _read_image(path: pathlib.Path) -> tuple[np.ndarray, Cards]:
+  with told_as_damage(path), path.open('rb') as file, fits.open(file, memmap=False) as hdus:
+    hdu, cards = find_field(path, hdus, axes=('y', 'x'))
+    blank = lost_blank(hdu.header)  # Before the data are read: astropy then changes the header.
+    return mask_lost(hdu.data, blank), cards
+
+
+def _check_unit(cards: Cards) -> None:
+  if is_gauss(cards) is None:
+    raise UserError(f'{cards.path} does not say its unit (BUNIT); add it to the header: Gauss or Mx/cm^2.')
+  if not is_gauss(cards):
+    raise UserError(f'{cards.path} has BUNIT {field_unit(cards)!r}; a magnetogram in Gauss or Mx/cm^2 is needed.')
+
+
+def _earth(time: Time) -> dict[str, float]:
+  """Returns the position of the Earth as keywords of the observer."""
+  earth = get_earth(time)
+  return {
+    'HGLN_OBS': earth.lon.to_value(u.deg),
+    'HGLT_OBS': earth.lat.to_value(u.deg),
+    'DSUN_OBS': earth.radius.to_value(u.m),
+  }
+
+
+def _create_map(cards: Cards, data: np.ndarray, header: dict[str, Any]) -> GenericMap:
+  # Not by sunpy's factory: classes for single instruments read cards of their own.
+  magnetogram = GenericMap(data, header)
   try:
     with warnings.catch_warnings():
-      warnings.filterwarnings('error', 'File may have been truncated', AstropyUserWarning)
-      warnings.simplefilter('ignore', fits.verify.VerifyWarning)  # Odd cards beside those that are read here.
-      with path.open('rb') as file, fits.open(file, memmap=False) as hdus:
-        for hdu in hdus:
-          if hdu.is_image and hdu.header.get('NAXIS') == 2:
-            return hdu.data.astype(np.float32), _parse_header(hdu.header)
-  except Exception as error:  # Truncation and damage come as many types; all mean the same to the user.
-    raise UserError(f'{path} cannot be read as FITS, it may be damaged or incomplete: {error}') from error
-  raise UserError(f'{path} holds no two-dimensional image.')
-
-
-def _parse_header(header: fits.Header) -> dict[str, Any]:
-  """Returns the cards by lower-case keyword, without commentary, empty cards and those that break the FITS standard.
-
-  SHARP headers of JSOC hold such cards, for example `R_VALUE = nan`.
-  """
-  parsed = {}
-  for card in header.cards:
-    try:
-      value = card.value
-    except fits.VerifyError:
-      continue
-    if card.keyword not in ('', 'COMMENT', 'HISTORY') and not isinstance(value, fits.card.Undefined):
-      parsed[card.keyword.lower()] = value
-  return parsed
-
-
-def _field_unit(path: pathlib.Path, header: dict[str, Any]) -> str:
-  found = next((str(header[key.lower()]) for key in UNIT_KEYWORDS if header.get(key.lower())), None)
-  if found is None:
-    raise UserError(f'{path} does not say its unit (BUNIT); add it to the header: Gauss or Mx/cm^2.')
-  if not is_gauss({'BUNIT': found}):
-    raise UserError(f'{path} has BUNIT {found!r}; a magnetogram in Gauss or Mx/cm^2 is needed.')
-  return 'G'
-
-
-def _check_coordinates(path: pathlib.Path, header: dict[str, Any], shape: tuple[int, int]) -> None:
-  axes = [str(header.get(key, '')) for key in ('ctype1', 'ctype2')]
-  if any(axis[:4] not in SOLAR_AXES for axis in axes):
-    raise UserError(
-      f'{path} has the axes {axes[0]!r} and {axes[1]!r} (CTYPE1, CTYPE2); solar coordinates are needed: '
-      'HPLN/HPLT, CRLN/CRLT or HGLN/HGLT.'
-    )
-  scale = ('cd1_1', 'cd2_2') if 'cd1_1' in header else ('cdelt1', 'cdelt2')
-  needed = ('crpix1', 'crpix2', 'crval1', 'crval2', 'cunit1', 'cunit2', *scale)
-  absent = [key.upper() for key in needed if key not in header]
-  if absent:
-    raise UserError(f'{path} lacks {", ".join(absent)}: without them its pixels have no place on the Sun.')
-  units = [u.Unit(header[key], parse_strict='silent') for key in ('cunit1', 'cunit2')]
-  if not all(unit.is_equivalent(u.deg) for unit in units):
-    raise UserError(f'{path} has axes in {units[0]} and {units[1]} (CUNIT1, CUNIT2); units of angle are needed.')
-  if axes[0].startswith(('CRLN', 'HGLN')) and abs(header[scale[0]]) * shape[1] * units[0] > 180 * u.deg:
-    raise UserError(f'{path} covers more than half the circumference: a synoptic map, which shows no single moment.')
-
-
-def _create_map(path: pathlib.Path, data: np.ndarray, header: dict[str, Any]) -> GenericMap:
-  try:
-    with warnings.catch_warnings(record=True) as caught:
-      warnings.simplefilter('always', SunpyMetadataWarning)
-      magnetogram = Map(data, header)
-      observer = magnetogram.observer_coordinate
-      usable = magnetogram.wcs.has_celestial and np.all(np.isfinite(observer.cartesian.xyz))
-  except (MapMetaValidationError, ValueError, TypeError) as error:
-    raise UserError(f'{path} has a header that cannot be understood: {error}') from error
-  # Where sunpy warns, it puts in the present time, and Earth.
-  if any('observation time' in str(warning.message) for warning in caught):
-    raise UserError(f'{path} does not say when it was observed, or not legibly; set DATE-OBS in the header.')
+      warnings.simplefilter('error')  # Where sunpy warns, it assumes something.
+      usable = magnetogram.wcs.has_celestial and np.all(np.isfinite(magnetogram.observer_coordinate.cartesian.xyz))
+  except Exception as error:  # Of many types; all mean that the keywords do not fit together.
+    raise UserError(f'{cards.path} has a header that cannot be understood: {error}') from error
   if not usable:
-    raise UserError(f'{path} has no usable coordinates: the observer or the celestial WCS is not valid.')
-  if any('observer' in str(warning.message) for warning in caught):
-    magnetogram.meta['notes'] = EARTH_NOTE
-    magnetogram.meta['hgln_obs'] = observer.lon.to_value(u.deg)
-    magnetogram.meta['hglt_obs'] = observer.lat.to_value(u.deg)
-    magnetogram.meta['dsun_obs'] = observer.radius.to_value(u.m)
+    raise UserError(f'{cards.path} has no usable coordinates: the observer or the celestial WCS is not valid.')
+  _check_longitudes(cards, magnetogram)
   return magnetogram
+
+
+def _check_longitudes(cards: Cards, magnetogram: GenericMap) -> None:
+  """Refuses a header whose two longitudes of the observer are not those of one place at its time."""
+  told = cards.number('HGLN_OBS')
+  own = magnetogram.heliographic_longitude.to_value(u.deg)
+  if told is not None and abs(wrap_degrees(told - own)) > OBSERVER_TOLERANCE_DEG:
+    raise UserError(
+      f'{cards.path} contradicts itself: HGLN_OBS is {told:g}, but CRLN_OBS at its time means {own:.2f}; remove the '
+      'wrong card.'
+    )

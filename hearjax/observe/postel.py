@@ -29,6 +29,8 @@ from hearjax.solar import (
 
 MAX_ANGLE_DEG = 75.0  # Our choice: beyond it foreshortening leaves an HMI pixel coarser than a pixel of the patch.
 
+LEAST_SHARE = 0.5  # Of the footprint of a pixel that must be observed; the same at the edge of the source.
+
 
 @dataclasses.dataclass(frozen=True)
 class Patch:
@@ -177,15 +179,7 @@ def postel_column(
   reach = max(abs(offset) for offset in offsets_px)
   shape = (size + 2 * reach, size)
   wcs = postel_wcs(magnetogram, longitude, latitude, shape, pixel_scale_mm)
-  field = reproject_adaptive(
-    (magnetogram.data, magnetogram.wcs),
-    wcs,
-    shape,
-    kernel='hann',
-    boundary_mode='ignore_threshold',  # Missing where more than half of the footprint is outside the source.
-    roundtrip_coords=False,  # The far side of the Sun is masked below.
-    return_footprint=False,
-  ).astype(np.float32)
+  field = _footprint_means(magnetogram, wcs, shape)
   l0, _ = observer_position(magnetogram)
   x, y = np.meshgrid(np.arange(size), np.arange(shape[0]))
   field[mu_of(magnetogram, *wcs.wcs_pix2world(x, y, 0)) < np.cos(np.deg2rad(max_angle_deg))] = np.nan
@@ -205,3 +199,20 @@ def postel_column(
     own_mu = float(mu_of(magnetogram, longitude, north))
     patches.append(Patch(field=own, latitude=north, mu=own_mu, missing=float(np.mean(np.isnan(own))), **known))
   return patches
+
+
+def _footprint_means(magnetogram: GenericMap, wcs: WCS, shape: tuple[int, int]) -> np.ndarray:
+  """Returns the mean of what is observed in the footprint of each pixel; NaN where more than half of it is missing."""
+  observed = np.isfinite(magnetogram.data)
+  # The field and the observed share go through the same weights, so that a lost pixel costs its own area alone.
+  field, share = reproject_adaptive(
+    (np.stack([np.where(observed, magnetogram.data, 0), observed.astype(np.float32)]), magnetogram.wcs),
+    wcs,
+    shape,
+    kernel='hann',
+    boundary_mode='ignore_threshold',  # Missing where more than half of the footprint is outside the source.
+    roundtrip_coords=False,  # The far side of the Sun is masked afterwards.
+    return_footprint=False,
+  )
+  seen = share >= LEAST_SHARE  # False where NaN.
+  return np.where(seen, field / np.where(seen, share, 1), np.nan).astype(np.float32)

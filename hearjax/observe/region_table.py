@@ -17,7 +17,7 @@ from astropy.table import Table
 from astropy.time import Time
 
 from hearjax.checks import UserError
-from hearjax.observe.cubes import parse_time
+from hearjax.observe.times import parse_time
 from hearjax.survey.index import KIND_OF_LABEL, check_pairs, region_file
 
 DEFAULT_PATTERN = '{region_id}/{region_id}_TI{interval:+03d}.fits'

@@ -19,8 +19,9 @@ import hearjax
 from hearjax.checks import UserError
 from hearjax.files import write_table, write_whole
 from hearjax.solar import postel_header
-from hearjax.survey.headers import _refusal, is_gauss, told_as_damage
+from hearjax.survey.headers import Cards, field_unit, is_gauss, read_cards, refusal, told_as_damage
 from hearjax.survey.index import build_survey, check_pairs, check_rows, region_file, survey_table
+from hearjax.survey.pixels import lost_blank, mask_lost
 from hearjax.survey.survey import Survey
 
 FORMAT_VERSION = 1
@@ -161,7 +162,7 @@ def read_index(root: pathlib.Path) -> Table:
   except (FileNotFoundError, NotADirectoryError) as error:
     raise FileNotFoundError(f'{root} is not a survey archive: there is no {INDEX_NAME} in it.') from error
   except OSError as error:
-    raise _refusal(path, error) from error
+    raise refusal(path, error) from error
   except Exception as error:  # The ECSV reader raises many types; all mean the same to the user.
     raise UserError(f'{path} cannot be read as ECSV ({error}); write it again.') from error
   absent = [key for key in ('format_version', 'pixel_scale_mm', 'source') if key not in table.meta]
@@ -185,8 +186,9 @@ def read_region(path: pathlib.Path) -> Survey:
   Raises:
     UserError: The file is damaged, or its rows and maps do not belong together.
   """
-  maps, header = read_region_maps(path)
-  if 'PIXSCALE' not in header or 'SOURCE' not in header:
+  maps, cards = read_region_maps(path)
+  scale, source = cards.number('PIXSCALE'), cards.text('SOURCE')
+  if scale is None or source is None:
     raise UserError(f'{path} does not stand alone: its image lacks the keywords PIXSCALE and SOURCE.')
   with told_as_damage(path), open(path, 'rb') as file, fits.open(file, checksum=True, memmap=False) as hdus:
     table = Table.read(hdus['INTERVALS']) if 'INTERVALS' in hdus else None
@@ -196,11 +198,11 @@ def read_region(path: pathlib.Path) -> Survey:
   planes = np.asarray(table['plane'])
   if len(set(table['region_id'])) > 1 or planes.min() < 0 or planes.max() >= len(maps):
     raise UserError(f'{path}: INTERVALS must describe the {len(maps)} planes of one region.')
-  return build_survey(table, maps[planes], float(header['PIXSCALE']), str(header['SOURCE']))
+  return build_survey(table, maps[planes], scale, source)
 
 
-def read_region_maps(path: pathlib.Path) -> tuple[np.ndarray, fits.Header]:
-  """Reads `[plane, y, x]` field [G] of a region file and its header; verifies checksums and unit.
+def read_region_maps(path: pathlib.Path) -> tuple[np.ndarray, Cards]:
+  """Reads `[plane, y, x]` field [G] of a region file, NaN where there is none, and its keywords; verifies checksums.
 
   Raises:
     OSError: The system does not let it be read.
@@ -208,7 +210,10 @@ def read_region_maps(path: pathlib.Path) -> tuple[np.ndarray, fits.Header]:
   """
   with told_as_damage(path), open(path, 'rb') as file, fits.open(file, checksum=True, memmap=False) as hdus:
     image = next((hdu for hdu in hdus if hdu.name == 'MAGNETOGRAM'), None)
-    maps, header = (None, None) if image is None else (image.data, image.header)
+    maps, cards, blank = None, None, None
+    if image is not None:
+      blank = lost_blank(image.header)  # Before the data are read: astropy then changes the header.
+      maps, cards = image.data, read_cards(path, image.header)
   if image is None:
     raise UserError(f'{path} has no image extension MAGNETOGRAM.')
   if maps is None or maps.ndim != 3:
@@ -217,9 +222,9 @@ def read_region_maps(path: pathlib.Path) -> tuple[np.ndarray, fits.Header]:
     raise UserError(
       f'{path} holds maps of {maps.shape[1:]} px; they must be square to be transposed and cropped, so cut them.'
     )
-  if not is_gauss(header):
-    raise UserError(f'{path} has BUNIT {header.get("BUNIT")!r}; the field must be in Gauss.')
-  return maps.astype(np.float32), header
+  if not is_gauss(cards):
+    raise UserError(f'{path} has BUNIT {field_unit(cards)!r}; the field must be in Gauss.')
+  return mask_lost(maps, blank), cards
 
 
 def _check_missing(survey: Survey, max_missing: float) -> None:

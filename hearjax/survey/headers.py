@@ -1,7 +1,14 @@
-"""What all FITS headers of the field are asked: whether the file is whole, its unit, its quality."""
+"""The one reader of FITS headers: what a card says is used or refused, never dropped.
+
+`read_cards` gathers the keywords of an image and those that it inherits; asking `Cards` for one of them refuses what
+contradicts itself or cannot be read. What nobody asks for may be as odd as it likes.
+"""
 
 import contextlib
+import dataclasses
+import math
 import pathlib
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,6 +19,16 @@ from astropy.utils.exceptions import AstropyUserWarning
 from hearjax.checks import UserError
 
 GAUSS_UNITS = ('gauss', 'g', 'mx/cm^2', 'mx/cm2', 'mx/cm**2', 'mx cm-2', 'mx cm^-2', 'mx cm**-2', 'mx / cm2')
+# JSOC writes the unit of one segment of several as `_BUNIT`.
+UNIT_KEYWORDS = ('BUNIT', '_BUNIT')
+# Names of images that stand beside a field.
+BESIDE = re.compile(
+  r'(^|[^a-z])(err(or)?s?|std(dev)?|sigma|uncert\w*|var(iance)?|ivar|weights?|conf(id)?\w*|mask|bitmap|dq|qual\w*|'
+  r'continuum|doppler\w*|vlos|velocity|intensity)([^a-z]|$)'
+)
+NAME_KEYWORDS = ('EXTNAME', 'BTYPE')
+DAMAGE = 'File may have been truncated|Checksum verification failed|Datasum verification failed|Error validating header'
+_HEXADECIMAL = re.compile(r'0[xX][0-9a-fA-F]+|[0-9a-fA-F]{8}')
 
 
 @contextlib.contextmanager
@@ -22,30 +39,178 @@ def told_as_damage(path: pathlib.Path) -> Iterator[None]:
   """
   try:
     with warnings.catch_warnings():
-      warnings.simplefilter('error', AstropyUserWarning)  # Truncation and wrong checksums are only warned of.
+      warnings.simplefilter('ignore', fits.verify.VerifyWarning)  # Odd cards are no damage; those used are checked.
+      warnings.filterwarnings('error', DAMAGE, AstropyUserWarning)  # It is only warned of.
       yield
+  except UserError:
+    raise
   except Exception as error:
     if isinstance(error, OSError) and error.errno:
-      raise _refusal(path, error) from error
+      raise refusal(path, error) from error
     raise UserError(f'{path} is truncated or damaged: {error}') from error
 
 
-def _refusal(path: pathlib.Path, error: OSError) -> OSError:
+def refusal(path: pathlib.Path, error: OSError) -> OSError:
+  """Returns what the system said of a file that it did not let us read, with the name of the file."""
   return type(error)(f'Cannot read {path}: {error.strerror}.')
 
 
-def is_gauss(header: fits.Header) -> bool:
-  """Returns whether BUNIT is one of the spellings of gauss (1 G = 1 Mx/cm^2)."""
-  return str(header.get('BUNIT', '')).strip().lower() in GAUSS_UNITS
+@dataclasses.dataclass(frozen=True)
+class Unreadable:
+  """A card that breaks the FITS standard, such as `CROTA2 = nan`."""
+
+  image: str
+
+  def __repr__(self) -> str:
+    return self.image
 
 
-def quality_bits(path: pathlib.Path, header: Mapping[str, Any]) -> int:
-  """Returns QUALITY, 0 where the header of the file has none; JSOC writes a number or hexadecimal text.
+@dataclasses.dataclass(frozen=True)
+class Cards:
+  """The keywords of an image.
+
+  Attributes:
+    path: Its file, for the sentences of errors.
+    values: Keyword, in capitals -> the different values that the header gives it.
+  """
+
+  path: pathlib.Path
+  values: Mapping[str, tuple[Any, ...]]
+
+  def get(self, keyword: str) -> Any:
+    """Returns the value of a keyword; None where the header has none, or an empty one.
+
+    Raises:
+      UserError: The header contradicts itself, or breaks the FITS standard there.
+    """
+    values = self.values.get(keyword, ())
+    if len(values) > 1:
+      told = ' and '.join(map(repr, values))
+      raise UserError(f'{self.path} contradicts itself: {keyword} is {told}; remove the wrong card.')
+    value = values[0] if values else None
+    if isinstance(value, Unreadable):
+      raise UserError(f'{self.path} has a card that cannot be read, {value!r}; write {keyword} as FITS has it.')
+    return value
+
+  def number(self, keyword: str) -> float | None:
+    """Returns the finite number that a keyword gives, also as text; None where there is none.
+
+    Raises:
+      UserError: It is no finite number, or as for `get`.
+    """
+    value = self.get(keyword)
+    try:
+      number = None if value is None else float(value)
+    except (TypeError, ValueError):
+      number = math.nan
+    if number is not None and (isinstance(value, bool) or not math.isfinite(number)):
+      raise UserError(f'{self.path} has {keyword} = {value!r}; a number is needed, mend the card.')
+    return number
+
+  def text(self, keyword: str) -> str | None:
+    """Returns what a keyword says as text, without blanks around it; None where there is none; raises as `get`."""
+    value = self.get(keyword)
+    return None if value is None else str(value).strip()
+
+  def first(self, *keywords: str) -> str | None:
+    """Returns the first of some keywords that the header has, None where it has none of them."""
+    return next((keyword for keyword in keywords if self.values.get(keyword)), None)
+
+
+def read_cards(path: pathlib.Path, header: fits.Header, primary: fits.Header | None = None) -> Cards:
+  """Gathers the keywords of an image.
+
+  Args:
+    path: Its file.
+    header: Its header.
+    primary: The primary header, where the image is an extension: where that one has no image of its own, the
+      extension inherits what it does not say itself (FITS Standard 4.0, appendix K), unless it says INHERIT = F.
+  """
+  cards = _distinct_values(header)
+  if primary is not None and primary.get('NAXIS') == 0 and cards.get('INHERIT') != (False,):
+    cards = _distinct_values(primary) | cards
+  return Cards(path, cards)
+
+
+def _distinct_values(header: fits.Header) -> dict[str, tuple[Any, ...]]:
+  found: dict[str, tuple[Any, ...]] = {}
+  for card in header.cards:
+    if card.keyword in ('', 'COMMENT', 'HISTORY'):
+      continue
+    try:
+      value = card.value
+    except fits.VerifyError:  # Headers of SHARPs from JSOC hold such cards, for example `R_VALUE = nan`.
+      value = Unreadable(card.image.strip())
+    if isinstance(value, fits.card.Undefined) or (isinstance(value, str) and not value.strip()):
+      continue
+    known = found.get(card.keyword.upper(), ())
+    if value not in known:
+      found[card.keyword.upper()] = (*known, value)
+  return found
+
+
+def find_field(path: pathlib.Path, hdus: fits.HDUList, axes: tuple[str, ...]) -> tuple[fits.ImageHDU, Cards]:
+  """Returns the one image of a field in a file, and its keywords.
+
+  Args:
+    path: The file.
+    hdus: What is in it.
+    axes: The axes that the image has.
+
+  Raises:
+    UserError: There is none, or several images may be it. One that is called an error, a mask or another quantity is
+      not; of several, one in gauss is preferred to those without a unit.
+  """
+  images = [hdu for hdu in hdus if hdu.is_image and len(hdu.shape or ()) == len(axes)]
+  if not images:
+    shapes = ', '.join(str(hdu.shape) for hdu in hdus if hdu.is_image and hdu.shape) or 'none'
+    raise UserError(f'{path} must hold an image with the axes [{", ".join(axes)}]; the shapes of its images: {shapes}.')
+  cards = [read_cards(path, hdu.header, None if hdu is hdus[0] else hdus[0].header) for hdu in images]
+  names = [' '.join(one.text(keyword) or '' for keyword in NAME_KEYWORDS).strip() for one in cards]
+  units = [is_gauss(one) for one in cards]
+  if all(unit is False for unit in units):
+    return images[0], cards[0]  # Whoever asked refuses the unit.
+  fields = [n for n, name in enumerate(names) if units[n] is not False and not BESIDE.search(name.lower())]
+  if len(fields) > 1:
+    fields = [n for n in fields if units[n]] or fields
+  if len(fields) != 1:
+    raise UserError(
+      f'{path} holds {len(images)} images ({", ".join(name or "without a name" for name in names)}), of which '
+      f'{len(fields)} may be the field; keep the one of the field, or say with EXTNAME what the others are (ERROR, '
+      'MASK).'
+    )
+  return images[fields[0]], cards[fields[0]]
+
+
+def is_gauss(cards: Cards) -> bool | None:
+  """Returns whether BUNIT is one of the spellings of gauss (1 G = 1 Mx/cm^2); None where the header has no unit."""
+  unit = field_unit(cards)
+  return None if unit is None else unit.lower() in GAUSS_UNITS
+
+
+def field_unit(cards: Cards) -> str | None:
+  """Returns the unit of the image as the header has it, None where it has none."""
+  keyword = cards.first(*UNIT_KEYWORDS)
+  return cards.text(keyword) if keyword else None
+
+
+def quality_bits(cards: Cards) -> int:
+  """Returns QUALITY, 0 where the header has none: a whole number of any type, or text, decimal or hexadecimal.
+
+  JSOC prints it as 0x00010400. Eight digits are taken for the same without 0x: nobody fills decimals up with zeros.
 
   Raises:
     UserError: It is no whole number.
   """
+  value = cards.get('QUALITY')
+  if value is None:
+    return 0
+  if isinstance(value, str) and _HEXADECIMAL.fullmatch(value.strip()):
+    return int(value, 16)
   try:
-    return int(str(header.get('quality', 0)), 0)
-  except ValueError as error:
-    raise UserError(f'{path} has QUALITY {header["quality"]!r}; a whole number is needed.') from error
+    number = float(value)
+  except ValueError:
+    number = math.nan
+  if not number.is_integer():
+    raise UserError(f'{cards.path} has QUALITY {value!r}; a whole number is needed.')
+  return int(number)

@@ -46,8 +46,8 @@ def test_unit_in_any_spelling(tmp_path, unit):
     ({'CUNIT2': None}, 'lacks CUNIT2'),
     ({'CUNIT1': 'Mm', 'CUNIT2': 'Mm'}, 'units of angle are needed'),
     ({'DATE_OBS': None, 'T_OBS': None}, 'does not say when it was observed'),
-    ({'DATE_OBS': 'soon', 'T_OBS': None}, 'not legibly'),
-    ({'CRLN_OBS': 'west'}, 'cannot be understood'),
+    ({'DATE_OBS': 'soon', 'T_OBS': None}, "keyword DATE-OBS: 'soon' is not a time"),
+    ({'CRLN_OBS': 'west'}, "CRLN_OBS = 'west'; a number is needed"),
     ({'QUALITY': 'bad'}, "QUALITY 'bad'"),
     ({'CDELT1': 1.3}, 'synoptic map'),
   ],
@@ -68,7 +68,7 @@ def test_rejects_continuum():
 def test_rejects_a_truncated_file(tmp_path, source):
   path = tmp_path / 'cut.fits'
   path.write_bytes(source.read_bytes()[: source.stat().st_size * 2 // 3])
-  with pytest.raises(ValueError, match='damaged or incomplete'):
+  with pytest.raises(ValueError, match='truncated or damaged'):
     read_magnetogram(path)
 
 
@@ -81,9 +81,9 @@ def test_rejects_what_is_no_fits_image(tmp_path):
     hdus[0].data[:] = np.nan
   for name, sentence in (
     ('blank', 'no pixel of its image is a number'),
-    ('text', 'cannot be read as FITS'),
-    ('empty', 'cannot be read'),
-    ('cube', 'no two-dimension'),
+    ('text', 'truncated or damaged: No SIMPLE card'),
+    ('empty', 'truncated or damaged'),
+    ('cube', r'\[y, x\]; the shapes of its images: \(2, 3, 4\)'),
   ):
     with pytest.raises(ValueError, match=sentence):
       read_magnetogram(tmp_path / f'{name}.fits')
