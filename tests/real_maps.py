@@ -46,12 +46,12 @@ def edited(source: pathlib.Path, path: pathlib.Path, **cards) -> pathlib.Path:
   return path
 
 
-def disk_positions(header: fits.Header) -> tuple[np.ndarray, np.ndarray]:
+def disk_positions(header: fits.Header, size: int = 1000) -> tuple[np.ndarray, np.ndarray]:
   """Returns Carrington longitude and latitude [deg] of every pixel, NaN off the disk: rays that meet a sphere.
 
   Written without sunpy. The image plane is tangential; light travel time is in CRLN_OBS already.
   """
-  index = np.arange(1, 1001)
+  index = np.arange(1, size + 1)
   roll = np.deg2rad(header['CROTA2'])
   x, y = np.meshgrid(header['CDELT1'] * (index - header['CRPIX1']), header['CDELT2'] * (index - header['CRPIX2']))
   x, y = np.cos(roll) * x - np.sin(roll) * y, np.sin(roll) * x + np.cos(roll) * y

@@ -120,10 +120,12 @@ def _axes(cards: Cards, shape: tuple[int, int]) -> dict[str, Any]:
       f'{cards.path} has axes in {cards.text("CUNIT1")!r} and {cards.text("CUNIT2")!r} (CUNIT1, CUNIT2); units of '
       f'angle are needed: {", ".join(ANGLES)}.'
     )
-  axes: dict[str, Any] = dict(zip(('CTYPE1', 'CTYPE2', 'CUNIT1', 'CUNIT2'), (*names, *units), strict=True))
+  axes: dict[str, Any] = {'CTYPE1': names[0], 'CTYPE2': names[1], 'CUNIT1': units[0], 'CUNIT2': units[0]}
   axes |= {key: cards.number(key) for key in needed[:4]}
   axes |= {key: cards.number(key) for key in sorted(cards.values) if re.fullmatch(r'PV[12]_\d+', key)}
-  axes |= _scale_and_matrix(cards)
+  to_first_unit = ANGLES[units[1]] / ANGLES[units[0]]  # sunpy mistakes axes in two units.
+  axes['CRVAL2'] *= to_first_unit
+  axes |= _scale_and_matrix(cards, np.array([1.0, to_first_unit]))
   _check_native_pole(cards, axes)
   width = abs(axes['CDELT1']) * ANGLES[units[0]] * shape[1]
   if names[0][:4] in HELIOGRAPHIC and width > 180:
@@ -133,17 +135,23 @@ def _axes(cards: Cards, shape: tuple[int, int]) -> dict[str, Any]:
   return axes
 
 
-def _scale_and_matrix(cards: Cards) -> dict[str, float]:
-  """Returns CDELTi and PCi_j; a header may tell them as CD matrix, as CDELT with PC matrix, or as CDELT with a roll."""
+def _scale_and_matrix(cards: Cards, units: np.ndarray) -> dict[str, float]:
+  """Returns CDELTi and PCi_j; a header may tell them as CD matrix, as CDELT with PC matrix, or as CDELT with a roll.
+
+  Args:
+    cards: The keywords.
+    units: `[2]` unit of each axis in that of the first.
+  """
   own_roll = roll(cards)
   ways = {}  # Keywords -> scale, and the matrix that it is multiplied with.
   cd = _matrix(cards, 'CD', 0.0)
   given = [cards.number(key) for key in ('CDELT1', 'CDELT2')]
   if cd is not None:
+    cd = cd * units[:, None]
     length = np.linalg.norm(cd, axis=1)
     ways['CD'] = (length, cd / np.where(length > 0, length, 1)[:, None])
   if None not in given:
-    scale = np.array(given)
+    scale = np.array(given) * units
     pc = _matrix(cards, 'PC', 1.0)
     if pc is not None:
       ways['PC'] = (scale, pc)
