@@ -49,6 +49,7 @@ def define_flags(flags: cli.Flags) -> None:
   flags.integer('ascent_steps', 100, 'Steps of maximisation.', lower_bound=1)
   flags.settings(FieldConstraints)
   flags.require('workdir')
+  flags.writes('workdir', must_exist=True)
 
 
 def main(flags: cli.Flags) -> None:
@@ -94,8 +95,8 @@ def write_maps(flags: cli.Flags, out: pathlib.Path, run: Run, attributed: Attrib
   for stale in (out / 'maps').glob('*.fits'):  # Of an earlier run with more regions, say.
     stale.unlink()
   attribution_maps.write_maps(out / 'maps', attributed, table.meta)
-  attribution_plots.plot_gallery(attributed, attribution_plots.gallery_rows(attributed), out / 'maps.png')
   write_table(out / 'attribution.ecsv', table)
+  attribution_plots.plot_gallery(attributed, attribution_plots.gallery_rows(attributed), out / 'maps.png')
   print(f'Attribution of {len(attributed.logit)} magnetograms, each by members that did not see its region.')
   print(f'{"Share of |attribution| near the site":<38}{"10 Mm PE / NE":>16}{"20 Mm PE / NE":>16}')
   label = np.asarray(table['label'])
@@ -150,10 +151,10 @@ def write_sanity(flags: cli.Flags, out: pathlib.Path, run: Run, settings: Attrib
   summary, networks, curves = sanity.check_run(run, flags.method, settings, key, flags.sanity_maps, flags.smooth_mm)
   for table in (summary, networks, curves):
     table.meta = meta_of(flags, run, 'method', 'sanity_maps', 'smooth_mm', 'steps', 'samples', 'noise_gauss')
-  attribution_plots.plot_sanity(networks, curves, out / 'sanity.png')
   write_table(out / 'sanity_networks.ecsv', networks)
   write_table(out / 'sanity_curves.ecsv', curves)
   write_table(out / 'sanity.ecsv', summary)
+  attribution_plots.plot_sanity(networks, curves, out / 'sanity.png')
   print(
     'Sanity. Randomised weights: passed where the signed, smoothed map resembles that of a random network less than '
     f'{sanity.RESEMBLANCE:g} times as much as those of other members.\nDeletion, insertion: passed where the area '
@@ -188,6 +189,7 @@ def write_maximisation(
   table.meta = meta_of(flags, run, *names)
   table.meta['settings']['flux_mx'] = flux
   maximisation.write_fields(out / 'maximisation.fits', fields, scale, table.meta)
+  write_table(out / 'maximisation.ecsv', table)
   logits = {name: np.asarray(table['logit'][table['member'] == name]) for name in fields}
   said = (
     f'|B| up to {constraints.limit_gauss:g} G, no net flux, unsigned flux up to {flux:.2g} Mx, wavelengths of '
@@ -195,7 +197,6 @@ def write_maximisation(
   )
   note = f'{said}.\n{style.source_note(run.survey.source)}'
   attribution_plots.plot_maximisation(fields, logits, scale, note, out / 'maximisation.png')
-  write_table(out / 'maximisation.ecsv', table)
   print(f'Fields of highest logit ({said}):')
   for name in fields:
     rows = table[table['member'] == name]

@@ -1,8 +1,10 @@
 """Cross-validates discriminant analyses of magnetogram features: what the network is measured against."""
 
 import pathlib
+import sys
 
 import hearjax
+from hearjax.checks import UserError
 from hearjax.models.discriminant import DISCRIMINANTS, DiscriminantSettings, survey_features
 from hearjax.survey.folds import read_or_make_splits, read_splits, write_splits
 from hearjax.training.workdir import SPLITS_NAME
@@ -17,6 +19,7 @@ def define_flags(flags: cli.Flags) -> None:
   flags.listed('models', DISCRIMINANTS, 'Which analyses.', choices=DISCRIMINANTS)
   flags.settings(DiscriminantSettings)
   flags.require('survey', 'workdir')
+  flags.writes('workdir')
 
 
 def main(flags: cli.Flags) -> None:
@@ -32,9 +35,18 @@ def main(flags: cli.Flags) -> None:
     splits = read_or_make_splits(path_of_splits, survey, flags.folds, flags.seed)
   write_splits(path_of_splits, splits, survey)
   features = survey_features(survey, settings)
+  failed = 0
   for model, path in paths.items():
-    write_predictions(path, hearjax.discriminant_analysis(survey, splits, model, settings, features))
+    try:
+      table = hearjax.discriminant_analysis(survey, splits, model, settings, features)
+    except UserError as error:
+      failed += 1
+      print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
+      continue
+    write_predictions(path, table)
     print(f'{model}: predictions are in {path}.')
+  if failed:
+    sys.exit(f'error: {failed} of {len(paths)} analyses could not be fitted.')
 
 
 if __name__ == '__main__':

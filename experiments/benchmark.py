@@ -29,6 +29,7 @@ def define_flags(flags: cli.Flags) -> None:
   flags.integer('repeats', 9, 'Rounds, in each of which every case of a group runs once.', lower_bound=1)
   flags.switch('small', False, 'Few maps and fields: shows that it works, measures nothing.')
   flags.common('seed', 'overwrite')
+  flags.writes('out')
 
 
 def main(flags: cli.Flags) -> None:
@@ -58,13 +59,13 @@ def main(flags: cli.Flags) -> None:
   table = Table(rows, meta=meta)
   for column in ('seconds', 'seconds_low', 'seconds_high'):
     table[column].unit = u.s
+  write_table(out / 'profile.ecsv', Table(profiled, meta=meta))
+  write_table(out / 'benchmark.ecsv', table)
   of_lowerings = table['kind'] == 'lowerings'
   if not of_lowerings.all():
     benchmark_plots.plot_benchmark(table[~of_lowerings], machine(environment), out / 'benchmark.png')
   if of_lowerings.any():
     benchmark_plots.plot_lowerings(table[of_lowerings], machine(environment), out / 'lowerings.png')
-  write_table(out / 'profile.ecsv', Table(profiled, meta=meta))
-  write_table(out / 'benchmark.ecsv', table)
   print(f'Written to {out}.')
 
 

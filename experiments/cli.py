@@ -4,6 +4,7 @@ A script is a module with `define_flags(flags)` and `main(flags)`. Its flags are
 process.
 """
 
+import contextlib
 import dataclasses
 import importlib
 import inspect
@@ -23,6 +24,7 @@ from absl import flags as absl_flags
 from absl import logging
 
 from hearjax.checks import UserError
+from hearjax.files import sole_writer
 
 SUN_PACKAGES = ('sunpy', 'reproject')  # Of the extra `sun`; imported only where a script is about to use them.
 OUT_OF_MEMORY = 'RESOURCE_EXHAUSTED'  # In what JAX says of it.
@@ -41,6 +43,7 @@ class Flags:
     self._names: list[str] = []
     self._entries: dict[type, dict[str, str]] = {}  # Settings -> entry -> flag.
     self._chosen: list[str] = []  # Of which at least one must be named.
+    self._written: dict[str, bool] = {}  # Flag of a folder that the script writes -> whether it must be there before.
     self.switch('debug', False, 'Show the full traceback of an error instead of one sentence.')
     self.path(
       'compilation_cache', default_cache(), 'Folder that keeps compiled programs for later runs; empty for none.'
@@ -89,6 +92,15 @@ class Flags:
   def require(self, *names: str) -> None:
     """Lets the script not start without these flags."""
     absl_flags.mark_flags_as_required(names, self._values)
+
+  def writes(self, name: str, must_exist: bool = False) -> None:
+    """Keeps a second run of the script out of the folder that a flag names, as long as the first one writes there.
+
+    Args:
+      name: The flag.
+      must_exist: Whether the script only adds to such a folder; it says itself what is wrong where there is none.
+    """
+    self._written[name] = must_exist
 
   def common(self, *names: str) -> None:
     """Defines some of the flags that several scripts have: survey, workdir, seed, overwrite, max_missing."""
@@ -179,6 +191,11 @@ class Flags:
     if empty:
       raise UserError(f'flag --{empty}= names nothing; leave it out for the default.')
 
+  def folders_written(self) -> list[str]:
+    """Returns the folders that no second run of the script may write."""
+    folders = ((getattr(self, name), must_exist) for name, must_exist in self._written.items())
+    return [folder for folder, must_exist in folders if folder and (os.path.isdir(folder) or not must_exist)]
+
   def help(self) -> str:
     """Returns a paragraph for each flag."""
     lines = []
@@ -255,7 +272,7 @@ def execute(script: ModuleType, argv: Sequence[str]) -> int:
     flags.parse(argv)
     if flags.compilation_cache:
       keep_compiled(flags.compilation_cache, flags.given('compilation_cache'))
-    script.main(flags)
+    _run_alone(script, flags)
   except KeyboardInterrupt:
     print('interrupted.', file=sys.stderr)
     return 1
@@ -309,7 +326,15 @@ def call(name: str, **values: object) -> None:
   flags = Flags()
   script.define_flags(flags)
   flags.parse([name, *given])
-  script.main(flags)
+  _run_alone(script, flags)
+
+
+def _run_alone(script: ModuleType, flags: Flags) -> None:
+  """Runs a script while no other process runs it on the same folder."""
+  with contextlib.ExitStack() as held:
+    for folder in flags.folders_written():
+      held.enter_context(sole_writer(folder, pathlib.Path(script.__file__).stem))
+    script.main(flags)
 
 
 # --- Shared steps -------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ def define_flags(flags: cli.Flags) -> None:
   flags.settings(hear.ImportSettings)
   flags.switch('allow_missing', False, 'Leave out the intervals whose cube is not there, rather than stop.')
   flags.require('cubes', 'regions', 'out')
+  flags.writes('out')
 
 
 def main(flags: cli.Flags) -> None:

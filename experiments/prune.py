@@ -63,6 +63,7 @@ def define_flags(flags: cli.Flags) -> None:
   flags.switch('filter_pairing', False, 'Also find the pole distance that each filter rewards.')
   flags.settings(PairSettings, prefix='planted_', pole_mx='pole_mx')
   flags.require('workdir')
+  flags.writes('workdir', must_exist=True)
 
 
 def main(flags: cli.Flags) -> None:
@@ -83,7 +84,7 @@ def main(flags: cli.Flags) -> None:
     'compacted': vstack([compact_member(run, each, directory / 'compacted', **draws) for each in pruned]),
     'stability': Table([summarise(each, row) for each, row in zip(pruned, again, strict=True)]),
     'path': vstack([pruning.path_table(run.ensemble.model.settings, each.member, each.paths) for each in pruned]),
-    'filters': vstack(of_filters),  # Last: its presence marks the pruning as finished.
+    'filters': vstack(of_filters),  # Last: where it is, the others are.
   }
   for name, table in products.items():
     for column in set(UNITS) & set(table.colnames):

@@ -11,7 +11,7 @@ import time
 import jax
 
 from hearjax.checks import UserError
-from hearjax.files import write_json
+from hearjax.files import visible_files, write_json
 from hearjax.models.discriminant import DISCRIMINANTS
 from hearjax.survey.archive import INDEX_NAME
 from hearjax.training.workdir import PRODUCT, compare
@@ -23,11 +23,11 @@ STEPS = ('simulate_survey', 'train', 'baseline', 'verify', 'prune', 'respond', '
 # The paper's size is that of the HEAR survey in its latest use, 182 pairs; folds, seeds and epochs are our choice.
 QUICK = {'pairs': 80, 'folds': 5, 'seeds': 1, 'epochs': 40}
 FULL = {'pairs': 182, 'folds': 10, 'seeds': 2, 'epochs': 40}
-# Scripts of interpretation, and the product that each writes last.
+# Scripts of interpretation, and the product that each writes last: a figure, since tables are written before them.
 INTERPRETATION = {
-  'prune': 'pruning/filters.ecsv',
-  'respond': 'response/invariance.ecsv',
-  'attribute': 'attribution/maximisation.ecsv',
+  'prune': 'pruning/contribution.png',
+  'respond': 'figures/invariance.png',
+  'attribute': 'attribution/maximisation.png',
 }
 # What --quick makes smaller in them.
 QUICK_INTERPRETATION = {
@@ -44,6 +44,7 @@ def define_flags(flags: cli.Flags) -> None:
   flags.choice('until', 'attribute', STEPS, 'Last step to take.')
   flags.switch('quick', False, 'Minutes on two cores instead of the size of the paper; shows that it works.')
   flags.integer('resamples', 2000, 'Bootstrap samples of the pairs.', lower_bound=1)
+  flags.writes('workdir')
 
 
 def main(flags: cli.Flags) -> None:
@@ -79,8 +80,9 @@ def main(flags: cli.Flags) -> None:
   write_json(workdir / 'timing.json', taken)
   told = ', '.join(f'{name} {step["seconds"]:.0f} s' for name, step in taken.items())
   print(f'\nDone in {time.monotonic() - started:.0f} s ({told}). Everything lies in {workdir}:')
-  for path in sorted(path for path in workdir.rglob('*.*') if path.suffix in ('.ecsv', '.png', '.json', '.jsonl')):
-    print(f'  {path}')
+  for path in visible_files(workdir, '**/*.*'):
+    if path.suffix in ('.ecsv', '.png', '.json', '.jsonl'):
+      print(f'  {path}')
 
 
 class ProgramCount:

@@ -55,6 +55,7 @@ def define_flags(flags: cli.Flags) -> None:
   flags.number('octaves', 1.0, 'Full width at half maximum of the bands of the spectral response [octaves].')
   flags.integer('chunk', CHUNK, 'Fields in memory at a time.', lower_bound=1)
   flags.require('workdir')
+  flags.writes('workdir', must_exist=True)
 
 
 def main(flags: cli.Flags) -> None:
@@ -84,14 +85,14 @@ def do_response(flags: cli.Flags, run: Run, sweep: response.Sweep) -> None:
     'maximum': response.maximum_table(planes),
     'response': response.response_table(planes),
   }
-  for background in sweep.backgrounds:
-    shown = [plane for plane in planes if plane.background == background]
-    response_plots.plot_response(shown, run.survey.source, figure_path(run, f'response_{background}'))
-  plot_examples(run, sweep)
   finding = describe_finding(tables['findings'])
   settings = {**vars(sweep), 'quiet_fits': flags.quiet_fits}
   for name, table in tables.items():
     write(flags, run, name, table, settings, finding=finding)
+  for background in sweep.backgrounds:
+    shown = [plane for plane in planes if plane.background == background]
+    response_plots.plot_response(shown, run.survey.source, figure_path(run, f'response_{background}'))
+  plot_examples(run, sweep)
   print_maxima(tables['maximum'], sweep)
   print(finding)
 
@@ -101,9 +102,9 @@ def do_completeness(flags: cli.Flags, run: Run, injection: completeness.Injectio
   table = completeness.completeness_table(recovery, injection.resamples, flags.seed)
   limits = completeness.limit_table(recovery, injection.resamples, flags.seed)
   table.meta['survey_source'] = run.survey.source
-  response_plots.plot_completeness(table, limits, figure_path(run, 'completeness'))
   write(flags, run, 'detection_limit', limits, vars(injection), **table.meta)
   write(flags, run, 'completeness', table, vars(injection), **table.meta)
+  response_plots.plot_completeness(table, limits, figure_path(run, 'completeness'))
   print(f'Half of the injected bipoles are detected, at a false-alarm rate of {recovery.false_alarm_rate:.3f}, from:')
   for row in limits:
     print(
@@ -113,22 +114,22 @@ def do_completeness(flags: cli.Flags, run: Run, injection: completeness.Injectio
 
 def do_pairing(flags: cli.Flags, run: Run, planted: PairSettings) -> None:
   table = pole_pairs.pairing_table(run, planted, flags.seed)
-  panel_plots.plot_pairing(table, figure_path(run, 'pairing'))
   write(flags, run, 'pairing', table, {'planted_pairs': planted})
+  panel_plots.plot_pairing(table, figure_path(run, 'pairing'))
   print(panel_plots.describe_pairing(table.meta) + '.')
 
 
 def do_spectral(flags: cli.Flags, run: Run) -> None:
   table = spectral.spectral_table(run, octaves=flags.octaves, resamples=flags.resamples, seed=flags.seed)
-  panel_plots.plot_spectral(table, figure_path(run, 'spectral'))
   write(flags, run, 'spectral', table, {'octaves': flags.octaves, 'resamples': flags.resamples})
+  panel_plots.plot_spectral(table, figure_path(run, 'spectral'))
   print(' '.join(panel_plots.describe_peak(table.meta).split()) + '.')
 
 
 def do_invariance(flags: cli.Flags, run: Run) -> None:
   table = invariance.invariance_table(run, flags.seed, flags.resamples)
-  panel_plots.plot_invariance(table, figure_path(run, 'invariance'))
   write(flags, run, 'invariance', table, {'resamples': flags.resamples})
+  panel_plots.plot_invariance(table, figure_path(run, 'invariance'))
   print(f'The networks read: {table.meta["verdict"]}.')
 
 

@@ -1,7 +1,8 @@
 """Scores FITS magnetograms with the trained members of a work directory: a table of probabilities, and pictures.
 
 A patch is the square that the network looks at, and its probability is that of emergence at the centre of the patch:
-without a place, the observed part of the Sun is tiled with centres --step_mm apart.
+without a place, the observed part of the Sun is tiled with centres --step_mm apart. It is that of a balanced set, in
+which half of the patches emerge; --prior turns it into one for the Sun, where few do.
 
 hearjax score --workdir=work --fits=hmi.M_720s.fits --out=scores
 """
@@ -13,6 +14,7 @@ import os
 import pathlib
 import sys
 
+import numpy as np
 from astropy.table import Table, vstack
 from tqdm import tqdm
 
@@ -20,6 +22,7 @@ from hearjax.checks import UserError
 from hearjax.files import write_table
 from hearjax.forecast.patches import forecast_patches
 from hearjax.training.ensemble import Ensemble
+from hearjax.verification.scores import BALANCED, at_prior
 
 from . import cli
 
@@ -49,8 +52,10 @@ def define_flags(flags: cli.Flags) -> None:
   flags.number('min_coverage', 0.5, 'Least fraction of a tile to be observed.', lower_bound=0.0, upper_bound=1.0)
   text = 'Heliocentric angle beyond which the field counts as missing [deg].'
   flags.number('max_angle', 75.0, text, lower_bound=1.0, upper_bound=90.0)
+  flags.number('prior', BALANCED, 'Share of patches that emerge, for which the probabilities hold; half in training.')
   flags.path('out', None, 'Folder for scores.ecsv and one picture per file.')
   flags.require('workdir', 'out')
+  flags.writes('out')
 
 
 def main(flags: cli.Flags) -> None:
@@ -63,17 +68,21 @@ def main(flags: cli.Flags) -> None:
   pictures = name_pictures(out, paths)
   cli.check_unused(flags, out / TABLE_NAME, *pictures)
   members = Ensemble.load(flags.workdir)
-  tables = []
-  for path, picture in zip(paths, pictures, strict=True):
-    try:
-      tables.append(score_file(members, path, picture, flags))
-    except (ValueError, TypeError, OSError) as error:
-      print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
+  threshold = float(at_prior(members.threshold, flags.prior))
+  tables: list[Table] = []
+  try:
+    for path, picture in zip(paths, pictures, strict=True):
+      try:
+        score_file(members, path, picture, flags, tables)
+      except (UserError, OSError) as error:
+        print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
+  finally:  # Whatever happens to a later file or picture, what was computed is kept.
+    if tables:
+      table = vstack(tables, metadata_conflicts='error')
+      table.meta |= {'threshold': threshold, 'workdir': str(flags.workdir), 'domain': members.domain}
+      write_table(out / TABLE_NAME, table)
   if tables:
-    table = vstack(tables, metadata_conflicts='error')
-    table.meta = {'workdir': str(flags.workdir), 'domain': members.domain}
-    write_table(out / TABLE_NAME, table)
-    print_scores(tables, members.domain, out)
+    print_scores(tables, members.domain, out, threshold)
   if len(tables) < len(paths):
     sys.exit(f'error: {len(paths) - len(tables)} of {len(paths)} files could not be scored.')
 
@@ -106,8 +115,10 @@ def name_pictures(out: pathlib.Path, paths: list[pathlib.Path]) -> list[pathlib.
   return [out / name for name in names]
 
 
-def score_file(members: Ensemble, path: pathlib.Path, picture: pathlib.Path, flags: cli.Flags) -> Table:
-  """Scores one file and writes its picture.
+def score_file(
+  members: Ensemble, path: pathlib.Path, picture: pathlib.Path, flags: cli.Flags, tables: list[Table]
+) -> None:
+  """Scores one file, adds its table to `tables`, and then writes its picture.
 
   Raises:
     UserError: The file is no magnetogram, or shows nothing of the place asked for.
@@ -130,16 +141,16 @@ def score_file(members: Ensemble, path: pathlib.Path, picture: pathlib.Path, fla
   else:
     patches = iter([postel_patch(magnetogram, flags.longitude, flags.latitude, **grid, file=path.name)])
   chunks = iter(lambda: list(itertools.islice(patches, CHUNK)), [])
-  table = vstack([forecast_patches(members.logits, chunk, domain) for chunk in chunks])
+  table = vstack([forecast_patches(members.logits, chunk, domain, flags.prior) for chunk in chunks])
   if (table['missing'] == 1).all():
     place = f'longitude {table["longitude"][0]:.1f}, latitude {table["latitude"][0]:.1f} deg (Carrington)'
     raise UserError(f'{path} shows nothing of the Sun around {place}.')
+  tables.append(table)
   figure = forecast_plots.plot_forecasts(magnetogram, table, domain, path.name, flags.step_mm)
   style.save(figure, picture)
-  return table
 
 
-def print_scores(tables: list[Table], domain: dict, out: pathlib.Path) -> None:
+def print_scores(tables: list[Table], domain: dict, out: pathlib.Path, threshold: float) -> None:
   for table in tables:
     print(describe_scores(table))
   table = vstack(tables)
@@ -151,6 +162,16 @@ def print_scores(tables: list[Table], domain: dict, out: pathlib.Path) -> None:
     shown.pprint(max_lines=-1, max_width=-1, align='<')
   outside = [text for text in table['outside'] if text]
   counts = ', '.join(f'{name} {sum(name in text for text in outside)}' for name in ('flux', 'peak', 'mu', 'missing'))
+  for note in sorted({row['note'] for row in table} - {''}):
+    of_note = table[table['note'] == note]
+    print(f'{len(of_note)} patches of {len(set(of_note["file"]))} files: {note}.')
+  prior = tables[0].meta['prior']
+  if prior == BALANCED:
+    print('A probability is that of a set in which half of the patches emerge, as in training; see --prior.')
+  else:
+    print(f'A probability is that of a set in which {prior:g} of the patches emerge.')
+  reach = np.sum(table['probability'] >= threshold)
+  print(f'{reach} of {len(table)} patches reach the threshold chosen in training, {threshold:.3g} in such a set.')
   print(f'{len(outside)} of {len(table)} patches lie outside what the network was trained on ({counts}).')
   if domain['n_frames'] > 1:
     print(

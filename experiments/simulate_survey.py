@@ -36,6 +36,7 @@ def define_flags(flags: cli.Flags) -> None:
   flags.path('figure', None, 'PNG file: the first pairs through the intervals, or with --compare_with, both.')
   flags.path('compare_with', None, 'Real HMI magnetograms (FITS, a glob pattern) to draw beside simulated ones.')
   flags.require('out')
+  flags.writes('out')
 
 
 def main(flags: cli.Flags) -> None:

@@ -14,7 +14,7 @@ from astropy.table import Table
 
 import hearjax
 from hearjax.checks import UserError
-from hearjax.files import plain, write_table
+from hearjax.files import plain, read_table, write_table
 from hearjax.models.discriminant import DISCRIMINANTS, DiscriminantSettings, survey_features
 from hearjax.survey.folds import Splits
 from hearjax.survey.survey import Survey
@@ -106,7 +106,7 @@ def main(flags: cli.Flags) -> None:
   meta = plain({'pairs': flags.pairs, 'folds': flags.folds, 'default': dataclasses.asdict(RunSettings())})
   rows = []
   if path.exists() and not flags.overwrite:
-    table = Table.read(path, format='ascii.ecsv')
+    table = read_table(path, 'study')
     if table.meta != meta:
       raise UserError(f'{path} is of a study with other settings; name another --out.')
     rows = [dict(row) for row in table]

@@ -3,6 +3,7 @@
 A run that was interrupted goes on where it stopped when the same command is given again, to the same result.
 """
 
+import contextlib
 import pathlib
 import re
 from collections.abc import Callable
@@ -13,9 +14,9 @@ from tqdm import tqdm
 
 import hearjax
 from hearjax.checks import UserError
-from hearjax.training.placement import is_first_process
+from hearjax.training.placement import is_first_process, refusing_together
 from hearjax.training.settings import Execution, RunSettings
-from hearjax.training.workdir import LOG_NAME, PRODUCT, read_metrics
+from hearjax.training.workdir import LOG_NAME, PRODUCT, read_metrics, sole_training
 
 from . import cli
 
@@ -47,24 +48,33 @@ def main(flags: cli.Flags) -> None:
   execution = flags.build(Execution, **streamed)
   join_processes(flags)
   workdir = pathlib.Path(flags.workdir)
-  survey = hearjax.read_survey(flags.survey, flags.max_missing, flags.scratch)
-  members = settings.folds * settings.seeds
+  with contextlib.ExitStack() as held:
+    with refusing_together():
+      held.enter_context(sole_training(workdir))  # Before a large survey is read in vain.
+      survey = hearjax.read_survey(flags.survey, flags.max_missing, flags.scratch)
+      observers = build_observers(flags, workdir, settings)
+
+    def report(line: dict[str, Any]) -> None:
+      for observe in observers:
+        observe(line)
+
+    hearjax.fit(
+      survey, settings=settings, workdir=workdir, execution=execution, report=report, overwrite=flags.overwrite
+    )
+  if is_first_process():
+    observers[-1].close()
+    print(f'Trained {settings.folds * settings.seeds} networks; predictions are in {workdir / PRODUCT}.')
+
+
+def build_observers(flags: cli.Flags, workdir: pathlib.Path, settings: RunSettings) -> list[Callable[[dict], None]]:
+  """Returns what is shown, and where, after each epoch; on the first process the bar is the last one."""
   observers: list[Callable[[dict], None]] = []
   if flags.tensorboard:
     observers.append(board_writer(workdir / 'tensorboard'))
   if is_first_process():
-    observers.append(
-      ProgressBar(members, settings.training.epochs, [] if flags.overwrite else read_metrics(workdir / LOG_NAME))
-    )
-
-  def report(line: dict[str, Any]) -> None:
-    for observe in observers:
-      observe(line)
-
-  hearjax.fit(survey, settings=settings, workdir=workdir, execution=execution, report=report, overwrite=flags.overwrite)
-  if is_first_process():
-    observers[-1].close()
-    print(f'Trained {members} networks; predictions are in {workdir / PRODUCT}.')
+    log = [] if flags.overwrite else read_metrics(workdir / LOG_NAME)
+    observers.append(ProgressBar(settings.folds * settings.seeds, settings.training.epochs, log))
+  return observers
 
 
 class ProgressBar:

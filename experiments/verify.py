@@ -7,7 +7,7 @@ from absl import logging
 from astropy.table import Table
 
 from hearjax.checks import UserError
-from hearjax.files import write_table
+from hearjax.files import visible_files, write_table
 from hearjax.report.skill_plots import plot_reliability, plot_skill
 from hearjax.survey.archive import read_survey
 from hearjax.survey.survey import checksum
@@ -24,12 +24,13 @@ def define_flags(flags: cli.Flags) -> None:
   flags.string('reference', 'cnn', 'Model that the others are compared with.')
   flags.integer('resamples', 2000, 'Bootstrap samples of the pairs.', lower_bound=1)
   flags.require('workdir')
+  flags.writes('workdir')
 
 
 def main(flags: cli.Flags) -> None:
   directory = pathlib.Path(flags.workdir)
   cli.check_unused(flags, directory / 'skill.ecsv')
-  paths = flags.predictions or sorted((directory / PREDICTIONS).glob('*.ecsv'))
+  paths = flags.predictions or visible_files(directory / PREDICTIONS, '*.ecsv')
   if not paths:
     raise FileNotFoundError(f'There is no table in {directory / PREDICTIONS}; run train or baseline first.')
   tables = common_rows([read_predictions(path) for path in paths])
@@ -49,11 +50,10 @@ def main(flags: cli.Flags) -> None:
   source = {key: tables[0].meta[key] for key in ('survey_checksum', 'survey_source') if key in tables[0].meta}
   for table in products.values():
     table.meta = {**source, 'resamples': flags.resamples, 'seed': flags.seed}
+  for name, table in reversed(products.items()):  # The one that marks the scoring as finished comes last.
+    write_table(directory / f'{name}.ecsv', table)
   plot_skill(products['skill'], directory / 'figures' / 'skill.png')
   plot_reliability(tables, last_before_emergence(products['skill']), directory / 'figures' / 'reliability.png')
-  # The table whose presence marks the scoring as finished is written last.
-  for name, table in reversed(products.items()):
-    write_table(directory / f'{name}.ecsv', table)
   print_summary(products['skill'], products['skill_mean'])
   if 'differences' in products:
     print_differences(products['differences_mean'])

@@ -67,7 +67,7 @@ def make_run(survey: Survey, settings: ModelSettings, members, folds: int = 1, *
   names = tuple(member_name(fold, seed) for fold in range(folds) for seed in range(seeds))
   dealt = [tuple(name for pair, name in enumerate(survey.pair_ids) if pair % folds == fold) for fold in range(folds)]
   splits = Splits(tuple(Fold(test, (), ()) for test in dealt), 0, 0.0, 0.0, checksum(survey))
-  ensemble = Ensemble(build_model(settings, survey.pixel_scale_mm), params, names, domain)
+  ensemble = Ensemble(build_model(settings, survey.pixel_scale_mm), params, names, domain, 0.5)
   run = Run(survey, splits, RunSettings(model=settings), ensemble, None)
   if not np.isfinite(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(params)])).all():
     return run

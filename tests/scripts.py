@@ -8,7 +8,7 @@ import pathlib
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from absl import logging
 
@@ -53,6 +53,11 @@ def succeed(name: str, *arguments: object, run: Run = in_process) -> str:
   return result.stdout
 
 
+def broken(*_: object, **__: object) -> None:
+  """Stands for a figure that cannot be drawn."""
+  raise RuntimeError('no figure')
+
+
 def fail(name: str, *arguments: object, run: Run = in_process) -> str:
   """Returns the one clear sentence with which a script must end."""
   result = run(name, *arguments)
@@ -60,3 +65,16 @@ def fail(name: str, *arguments: object, run: Run = in_process) -> str:
   assert 'Traceback' not in result.stderr
   assert 'error: ' in result.stderr
   return result.stderr.partition('error: ')[2].splitlines()[0]
+
+
+@contextlib.contextmanager
+def written_elsewhere(folder: pathlib.Path, what: str) -> Iterator[subprocess.Popen]:
+  """Lets another process be the one that writes into a folder."""
+  code = (
+    'import sys\nfrom hearjax.files import sole_writer\n'
+    "with sole_writer(*sys.argv[1:]):\n  print('there', flush=True)\n  sys.stdin.read()"
+  )
+  command = [sys.executable, '-c', code, str(folder), what]
+  with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    assert process.stdout.readline() == 'there\n'
+    yield process

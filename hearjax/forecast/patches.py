@@ -10,6 +10,7 @@ from scipy.special import expit
 
 from hearjax.checks import UserError
 from hearjax.forecast.domain import measure, outside_domain
+from hearjax.verification.scores import BALANCED, at_prior
 
 if TYPE_CHECKING:
   from hearjax.observe.postel import Patch  # Needs the extra `sun`.
@@ -40,7 +41,10 @@ COLUMNS = (
 
 
 def forecast_patches(
-  predict: Callable[[np.ndarray], np.ndarray], patches: Sequence['Patch'], domain: Mapping[str, Any]
+  predict: Callable[[np.ndarray], np.ndarray],
+  patches: Sequence['Patch'],
+  domain: Mapping[str, Any],
+  prior: float = BALANCED,
 ) -> Table:
   """Forecasts emergence at the centres of patches.
 
@@ -48,14 +52,16 @@ def forecast_patches(
     predict: From `[n, y, x]` field [G], NaN where missing, to `[member, n]` logits.
     patches: Patches of one size.
     domain: What the network was trained on (`training_domain`).
+    prior: Share of patches that emerge; the probabilities are for such a set. The one of the training is balanced.
 
   Returns:
-    One row per patch. `probability` is the sigmoid of the mean logit of the members, `probability_std` the standard
-    deviation of the members' own probabilities; `outside` says what lies outside the training domain, `note` what
-    else to know (QUALITY bits, an assumed observer).
+    One row per patch, and the meta key `prior`. `probability` is the sigmoid of the mean logit of the members,
+    `probability_std` the standard deviation of the members' own probabilities, both at the prior; `outside` says what
+    lies outside the training domain, `note` what else to know (QUALITY bits, what was assumed of the header).
 
   Raises:
-    UserError: There is no patch, or a patch has a pixel scale or size that the network was not trained on.
+    UserError: There is no patch, the prior is no share, or a patch has a pixel scale or size that the network was not
+      trained on.
   """
   if not patches:
     raise UserError('There is no patch to forecast for.')
@@ -65,8 +71,9 @@ def forecast_patches(
   table = Table()
   for name in ('file', 'longitude', 'latitude', 'cmd', 'mu', 'time', 'missing', 'quality'):
     table[name] = [getattr(patch, name) for patch in patches]
-  table['probability'] = expit(logits.mean(axis=0))
-  table['probability_std'] = expit(logits).std(axis=0)
+  table.meta['prior'] = prior
+  table['probability'] = at_prior(expit(logits.mean(axis=0)), prior)
+  table['probability_std'] = at_prior(expit(logits), prior).std(axis=0)
   table['unsigned_flux'], table['peak_field'], _ = measure(field, domain['pixel_scale_mm'])
   table['outside'] = [outside_domain(domain, row) for row in table]
   table['note'] = [_note(patch) for patch in patches]

@@ -18,7 +18,7 @@ from hearjax.interpret.ablation import Sweep, filter_layers, filter_numbers
 from hearjax.interpret.pruning import Part, Scores
 from hearjax.maps import transforms
 from hearjax.maps.features import FEATURES, feature_table
-from hearjax.models.network import EmergenceNetwork, ModelSettings
+from hearjax.models.network import EmergenceNetwork, ModelSettings, all_versions
 from hearjax.survey.survey import Survey
 from hearjax.training.run import Member
 from hearjax.training.step import Params
@@ -236,10 +236,13 @@ def strongest_patches(
 ) -> list[np.ndarray]:
   """Cuts out of each of the maps that excite a filter most, of different pairs, what the filter looks at there.
 
+  Where the network averages over versions of a map (`ModelSettings.symmetries`), all of them are searched, and the
+  patch is cut out of the one that excites the filter most: it is mirrored or reversed as the network saw it.
+
   Args:
     model, params: The network.
     part: The maps.
-    strength: `[n]` largest activation of the filter in every map.
+    strength: `[n]` largest activation of the filter in every map, in any version.
     number: Number of the filter through all layers.
     count: How many, at most; less where fewer pairs excite it.
 
@@ -260,8 +263,10 @@ def strongest_patches(
   patches = []
   for row in rows:
     maps = model.apply(params, part.field[[row]], method='activations')[layer + 1]
-    active = np.asarray(maps)[0, ..., filter_numbers(settings)[number]]
-    corner = [round(positions[at] - (side - 1) / 2) for at in np.unravel_index(np.argmax(active), active.shape)]
-    padded = np.pad(part.field[row], side, constant_values=np.nan)
+    active = np.asarray(maps)[..., filter_numbers(settings)[number]]
+    version, *place = np.unravel_index(np.argmax(active), active.shape)
+    corner = [round(positions[at] - (side - 1) / 2) for at in place]
+    seen = np.asarray(all_versions(part.field[row], settings.symmetries)[version])
+    padded = np.pad(seen, side, constant_values=np.nan)
     patches.append(padded[corner[0] + side : corner[0] + 2 * side, corner[1] + side : corner[1] + 2 * side])
   return patches

@@ -14,6 +14,7 @@ Everything that is fitted (means, scales, densities, choices, thresholds) is fit
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from astropy.table import Table
@@ -24,7 +25,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from hearjax.checks import UserError, check_choices
+from hearjax.checks import UserError, check_choices, check_finite
 from hearjax.files import plain
 from hearjax.maps import transforms
 from hearjax.maps.features import FEATURES, feature_table
@@ -48,6 +49,7 @@ HEAVY_TAILED = (
 )
 LOGIT_LIMIT = 20.0  # Log odds are clipped to ± this: odds of 5e8, and still no probability that rounds to 0 or 1.
 INNER_FOLDS = 5
+PLACES_AT_ONCE = 256  # Bounds the memory of distances: 17 MB for 2,000 samples.
 MIN_TRAINING_PAIRS = 4
 
 
@@ -109,13 +111,15 @@ def discriminant_analysis(
     A predictions table with the seed 0: nothing here is random.
 
   Raises:
-    UserError: The model is unknown, or an interval has too few training pairs.
+    UserError: The model is unknown, a feature is not finite, or an interval has too few training pairs, for any model
+      or for this one.
   """
   settings = settings or DiscriminantSettings()
   names = feature_names(model, settings)
   if features is None:
     features = survey_features(survey, settings)
   values = features[:, [list(FEATURES).index(name) for name in names]].astype(np.float64)
+  check_finite('The features of a discriminant analysis', values)
   classifier = build_classifier(model, settings)
   label, interval, pair = (survey.label, survey.interval, survey.pair)
   columns: dict[str, list[np.ndarray]] = {name: [] for name in ('row', 'fold', 'seed', 'logit', 'threshold')}
@@ -124,8 +128,16 @@ def discriminant_analysis(
     for time in np.unique(interval[test]):
       fitted, scored = (rows[interval[rows] == time] for rows in (training, test))
       _check_training_part(number, int(time), pair[fitted], label[fitted])
-      threshold = choose_threshold(classifier, values[fitted], label[fitted], pair[fitted])
-      log_odds = classifier.fit(values[fitted], label[fitted]).decision_function(values[scored])
+      try:
+        threshold = choose_threshold(classifier, values[fitted], label[fitted], pair[fitted])
+        classifier.fit(values[fitted], label[fitted])
+      except (ValueError, np.linalg.LinAlgError) as error:  # Of finite values: classes too small for what is estimated.
+        raise UserError(
+          f'{model} cannot be fitted in fold {number} at interval {time}: its {len(np.unique(pair[fitted]))} training '
+          f'pairs, or the parts of them on which the threshold is chosen, are too few for the distribution of each '
+          f'class in {len(names)} features; use more pairs, fewer folds or fewer features, or leave the model out.'
+        ) from error
+      log_odds = classifier.decision_function(values[scored])
       columns['row'].append(scored)
       columns['logit'].append(np.clip(log_odds, -LOGIT_LIMIT, LOGIT_LIMIT))
       for name, value in (('fold', number), ('seed', 0), ('threshold', threshold)):
@@ -206,15 +218,13 @@ class KernelDiscriminant(ClassifierMixin, BaseEstimator):
   def fit(self, values: np.ndarray, label: np.ndarray) -> 'KernelDiscriminant':
     """Chooses features and bandwidth; `[n, n_features]` standardised values and `[n]` labels of 0 and 1."""
     self.classes_, self.values_, self.label_ = np.array([0, 1]), values, label
-    others = 1.0 - np.eye(len(label))
-    square = (values[:, None, :] - values[None, :, :]) ** 2
     best, chosen = np.inf, []
-    for n_features in range(1, min(self.max_features, values.shape[1]) + 1):
+    for _ in range(min(self.max_features, values.shape[1])):
       candidates = []
       for column in set(range(values.shape[1])) - set(chosen):
-        total = square[..., [*chosen, column]].sum(axis=-1)
-        for bandwidth in self.bandwidths:
-          log_odds = kernel_log_odds(total, bandwidth, n_features, label, others)
+        samples = values[:, [*chosen, column]]
+        found = log_odds_at(samples, samples, self.bandwidths, label, leave_one_out=True)
+        for bandwidth, log_odds in zip(self.bandwidths, found, strict=True):
           candidates.append((np.mean((expit(log_odds) - label) ** 2), column, bandwidth))
       brier, column, bandwidth = min(candidates)
       if brier >= best:
@@ -226,9 +236,8 @@ class KernelDiscriminant(ClassifierMixin, BaseEstimator):
 
   def decision_function(self, values: np.ndarray) -> np.ndarray:
     """Returns `[n]` log odds of class 1."""
-    offset = values[:, None, self.features_] - self.values_[None, :, self.features_]
-    square = np.sum(offset**2, axis=-1)
-    return kernel_log_odds(square, self.bandwidth_, len(self.features_), self.label_, np.ones_like(square))
+    places, samples = (each[:, self.features_] for each in (values, self.values_))
+    return log_odds_at(places, samples, (self.bandwidth_,), self.label_)[0]
 
   def predict(self, values: np.ndarray) -> np.ndarray:
     """Returns `[n]` the likelier class."""
@@ -245,6 +254,33 @@ def epanechnikov(square: np.ndarray, bandwidth: float, dimensions: int) -> np.nd
   """
   ball = math.pi ** (dimensions / 2) / math.gamma(dimensions / 2 + 1)
   return (dimensions + 2) / (2 * ball * bandwidth**dimensions) * np.maximum(1 - square / bandwidth**2, 0)
+
+
+def log_odds_at(
+  places: np.ndarray,
+  samples: np.ndarray,
+  bandwidths: Sequence[float],
+  label: np.ndarray,
+  leave_one_out: bool = False,
+) -> np.ndarray:
+  """Returns `[bandwidth, n]` the `kernel_log_odds` at some places, found for a part of them at a time.
+
+  Args:
+    places: `[n, dimensions]`.
+    samples: `[m, dimensions]` of the training part.
+    bandwidths: Of the kernel, see `epanechnikov`.
+    label: `[m]` class of the sample, 0 or 1.
+    leave_one_out: The places are the samples, and none counts for its own.
+  """
+  parts = []
+  for start in range(0, len(places), PLACES_AT_ONCE):
+    some = places[start : start + PLACES_AT_ONCE]
+    square = sum((place[:, None] - sample) ** 2 for place, sample in zip(some.T, samples.T, strict=True))
+    there = np.ones_like(square)
+    if leave_one_out:
+      np.fill_diagonal(there[:, start:], 0)
+    parts.append([kernel_log_odds(square, bandwidth, samples.shape[1], label, there) for bandwidth in bandwidths])
+  return np.concatenate(parts, axis=1)
 
 
 def kernel_log_odds(

@@ -131,10 +131,8 @@ class EmergenceNetwork(nn.Module):
   def prepare(self, field: jax.Array) -> jax.Array:
     """Returns `[version * batch, y, x, 1]` input of the first layer: cropped, scaled, in all versions to average."""
     field = transforms.crop(field, self.settings.visible_px(field.shape[-1]))
-    versions = [transforms.network_input(field, self.settings.limit_gauss, self.settings.scale_gauss)]
-    for name in self.settings.symmetries:
-      versions += [SYMMETRIES[name](version) for version in versions]
-    return jnp.concatenate(versions)[..., None].astype(self.settings.precision)
+    field = transforms.network_input(field, self.settings.limit_gauss, self.settings.scale_gauss)
+    return jnp.concatenate(all_versions(field, self.settings.symmetries))[..., None].astype(self.settings.precision)
 
   def layer(self, number: int, maps: jax.Array, masks: Masks | None = None) -> jax.Array:
     """Returns `[n, y, x, width]` activations of a layer, masked, from those of the layer before it."""
@@ -215,6 +213,14 @@ class EmergenceNetwork(nn.Module):
   def _over_versions(self, values: jax.Array) -> jax.Array:
     versions = 2 ** len(self.settings.symmetries)
     return jnp.mean(values.reshape(versions, -1, *values.shape[1:]), axis=0)
+
+
+def all_versions(field: jax.Array, symmetries: tuple[str, ...]) -> list[jax.Array]:
+  """Returns `[..., y, x]` maps in all versions that some of `SYMMETRIES` make of them, as they are first."""
+  versions = [field]
+  for name in symmetries:
+    versions += [SYMMETRIES[name](version) for version in versions]
+  return versions
 
 
 def central_window(y_mm: np.ndarray, x_mm: np.ndarray, radius_mm: float) -> np.ndarray:

@@ -19,7 +19,7 @@ from astropy import units as u
 from astropy.io import fits
 
 from hearjax.checks import UserError
-from hearjax.observe.geometry import ANGLES, angle_unit, roll
+from hearjax.observe.geometry import ANGLES, angle_unit, roll, scale_and_matrix
 from hearjax.solar import SOLAR_RADIUS_MM
 from hearjax.survey.headers import Cards, field_unit, find_field, is_gauss, told_as_damage
 from hearjax.survey.pixels import lost_blank, mask_lost
@@ -125,29 +125,40 @@ def cadence_s(cards: Cards) -> float:
 
 
 def pixel_scale_mm(cards: Cards) -> float | None:
-  """Returns the side of a pixel [Mm] from CDELT1 and CUNIT1, None where the header does not tell.
+  """Returns the side of a pixel [Mm] from its scale (CDELT or CD) and CUNIT1, None where the header does not tell.
 
   Raises:
     UserError: Pixels are not square, north is not up, or the unit is neither an angle on the Sun nor a length.
   """
-  step, unit = cards.number('CDELT1'), cards.text('CUNIT1')
-  if step is None or unit is None:
+  if not cards.first('CDELT1', 'CD1_1') or not cards.first('CUNIT1'):
+    _check_upright(cards, roll(cards) or 0.0)
     return None
+  unit, unit_2 = cards.text('CUNIT1'), cards.text('CUNIT2')
   angle = angle_unit(unit)
   if angle in ('arcsec', 'mas'):
     raise UserError(f'{cards.path} has CUNIT1 {unit!r}: that is no map projected onto the Sun (deg or Mm).')
   if not angle and unit.lower() not in LENGTHS_MM:
     raise UserError(f'{cards.path} has CUNIT1 {unit!r}; deg or Mm is needed.')
-  step_y, turned = cards.number('CDELT2'), roll(cards) or 0.0
-  step_y = step if step_y is None else step_y
-  if step <= 0 or not np.isclose(step, step_y, rtol=1e-3) or abs(turned) > 0.01:
+  if unit_2 and (angle_unit(unit_2) or unit_2.lower()) != (angle or unit.lower()):
+    raise UserError(f'{cards.path} has CUNIT1 {unit!r} and CUNIT2 {unit_2!r}; one unit for both axes is needed.')
+  if cards.first('CDELT1') and not cards.first('CDELT2'):
+    cards = dataclasses.replace(cards, values={**cards.values, 'CDELT2': cards.values['CDELT1']})
+  axes = scale_and_matrix(cards, np.ones(2))
+  step = axes['CDELT1'] * np.hypot(axes['PC1_1'], axes['PC2_1'])
+  _check_upright(cards, np.rad2deg(np.arctan2(axes['PC2_1'], axes['PC1_1'])))
+  if step <= 0 or not np.isclose(step, axes['CDELT2'] * axes['PC2_2'], rtol=1e-3):
     raise UserError(
-      f'{cards.path} has CDELT1 = {step:g}, CDELT2 = {step_y:g} and a roll of {turned:g} deg; square pixels with '
-      'north up and west to the right are needed.'
+      f'{cards.path} has CDELT1 = {axes["CDELT1"]:g} and CDELT2 = {axes["CDELT2"]:g}; square pixels with north up and '
+      'west to the right are needed.'
     )
   if angle:
     return float(np.deg2rad(step * ANGLES[angle]) * SOLAR_RADIUS_MM)
-  return step * LENGTHS_MM[unit.lower()]
+  return float(step * LENGTHS_MM[unit.lower()])
+
+
+def _check_upright(cards: Cards, roll_deg: float) -> None:
+  if abs(roll_deg) > 0.01:
+    raise UserError(f'{cards.path} is turned by {roll_deg:g} deg; maps with north up are needed.')
 
 
 @contextlib.contextmanager

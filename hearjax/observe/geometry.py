@@ -96,51 +96,15 @@ def roll(cards: Cards) -> float | None:
   return None
 
 
-# --- Axes -------------------------------------------------------------------------------------------------------
-
-
-def _axes(cards: Cards, shape: tuple[int, int]) -> dict[str, Any]:
-  names = [(cards.text(key) or '').upper() for key in ('CTYPE1', 'CTYPE2')]
-  if tuple(name[:4] for name in names) not in AXES:
-    raise UserError(
-      f'{cards.path} has the axes {names[0]!r} and {names[1]!r} (CTYPE1, CTYPE2); solar coordinates are needed, '
-      'longitude first: HPLN/HPLT, CRLN/CRLT or HGLN/HGLT.'
-    )
-  distortion = cards.first(*DISTORTIONS)
-  if distortion or names[0].endswith('-SIP'):
-    raise UserError(f'{cards.path} has a distortion of its pixels ({distortion or names[0]}), which is not understood.')
-  scale = () if cards.first('CD1_1', 'CD1_2') else ('CDELT1', 'CDELT2')
-  needed = ('CRPIX1', 'CRPIX2', 'CRVAL1', 'CRVAL2', 'CUNIT1', 'CUNIT2', *scale)
-  absent = [key for key in needed if key not in cards.values]
-  if absent:
-    raise UserError(f'{cards.path} lacks {", ".join(absent)}: without them its pixels have no place on the Sun.')
-  units = [angle_unit(cards.text(key)) for key in ('CUNIT1', 'CUNIT2')]
-  if None in units:
-    raise UserError(
-      f'{cards.path} has axes in {cards.text("CUNIT1")!r} and {cards.text("CUNIT2")!r} (CUNIT1, CUNIT2); units of '
-      f'angle are needed: {", ".join(ANGLES)}.'
-    )
-  axes: dict[str, Any] = {'CTYPE1': names[0], 'CTYPE2': names[1], 'CUNIT1': units[0], 'CUNIT2': units[0]}
-  axes |= {key: cards.number(key) for key in needed[:4]}
-  axes |= {key: cards.number(key) for key in sorted(cards.values) if re.fullmatch(r'PV[12]_\d+', key)}
-  to_first_unit = ANGLES[units[1]] / ANGLES[units[0]]  # sunpy mistakes axes in two units.
-  axes['CRVAL2'] *= to_first_unit
-  axes |= _scale_and_matrix(cards, np.array([1.0, to_first_unit]))
-  _check_native_pole(cards, axes)
-  width = abs(axes['CDELT1']) * ANGLES[units[0]] * shape[1]
-  if names[0][:4] in HELIOGRAPHIC and width > 180:
-    raise UserError(
-      f'{cards.path} covers more than half the circumference: a synoptic map, which shows no single moment.'
-    )
-  return axes
-
-
-def _scale_and_matrix(cards: Cards, units: np.ndarray) -> dict[str, float]:
+def scale_and_matrix(cards: Cards, units: np.ndarray) -> dict[str, float]:
   """Returns CDELTi and PCi_j; a header may tell them as CD matrix, as CDELT with PC matrix, or as CDELT with a roll.
 
   Args:
     cards: The keywords.
     units: `[2]` unit of each axis in that of the first.
+
+  Raises:
+    UserError: Two ways tell different things, or the scale is 0.
   """
   own_roll = roll(cards)
   ways = {}  # Keywords -> scale, and the matrix that it is multiplied with.
@@ -171,6 +135,45 @@ def _scale_and_matrix(cards: Cards, units: np.ndarray) -> dict[str, float]:
     raise UserError(f'{cards.path} has a scale of 0 (CDELT, PC or CD): its pixels have no place on the Sun.')
   entries = {f'PC{i + 1}_{j + 1}': float(matrix[i, j]) for i in range(2) for j in range(2)}
   return {'CDELT1': float(scale[0]), 'CDELT2': float(scale[1]), **entries}
+
+
+# --- Axes -------------------------------------------------------------------------------------------------------
+
+
+def _axes(cards: Cards, shape: tuple[int, int]) -> dict[str, Any]:
+  names = [(cards.text(key) or '').upper() for key in ('CTYPE1', 'CTYPE2')]
+  if tuple(name[:4] for name in names) not in AXES:
+    raise UserError(
+      f'{cards.path} has the axes {names[0]!r} and {names[1]!r} (CTYPE1, CTYPE2); solar coordinates are needed, '
+      'longitude first: HPLN/HPLT, CRLN/CRLT or HGLN/HGLT.'
+    )
+  distortion = cards.first(*DISTORTIONS)
+  if distortion or names[0].endswith('-SIP'):
+    raise UserError(f'{cards.path} has a distortion of its pixels ({distortion or names[0]}), which is not understood.')
+  scale = () if cards.first('CD1_1', 'CD1_2') else ('CDELT1', 'CDELT2')
+  needed = ('CRPIX1', 'CRPIX2', 'CRVAL1', 'CRVAL2', 'CUNIT1', 'CUNIT2', *scale)
+  absent = [key for key in needed if key not in cards.values]
+  if absent:
+    raise UserError(f'{cards.path} lacks {", ".join(absent)}: without them its pixels have no place on the Sun.')
+  units = [angle_unit(cards.text(key)) for key in ('CUNIT1', 'CUNIT2')]
+  if None in units:
+    raise UserError(
+      f'{cards.path} has axes in {cards.text("CUNIT1")!r} and {cards.text("CUNIT2")!r} (CUNIT1, CUNIT2); units of '
+      f'angle are needed: {", ".join(ANGLES)}.'
+    )
+  axes: dict[str, Any] = {'CTYPE1': names[0], 'CTYPE2': names[1], 'CUNIT1': units[0], 'CUNIT2': units[0]}
+  axes |= {key: cards.number(key) for key in needed[:4]}
+  axes |= {key: cards.number(key) for key in sorted(cards.values) if re.fullmatch(r'PV[12]_\d+', key)}
+  to_first_unit = ANGLES[units[1]] / ANGLES[units[0]]  # sunpy mistakes axes in two units.
+  axes['CRVAL2'] *= to_first_unit
+  axes |= scale_and_matrix(cards, np.array([1.0, to_first_unit]))
+  _check_native_pole(cards, axes)
+  width = abs(axes['CDELT1']) * ANGLES[units[0]] * shape[1]
+  if names[0][:4] in HELIOGRAPHIC and width > 180:
+    raise UserError(
+      f'{cards.path} covers more than half the circumference: a synoptic map, which shows no single moment.'
+    )
+  return axes
 
 
 def _has_matrix(cards: Cards) -> bool:

@@ -44,7 +44,8 @@ def read_magnetogram(path: str | os.PathLike) -> GenericMap:
   """
   path = pathlib.Path(path)
   if not path.is_file():
-    raise FileNotFoundError(f'There is no file {path}.')
+    hint = ' (it is a folder; name its files, "*.fits")' if path.is_dir() else ''
+    raise FileNotFoundError(f'There is no file {path}{hint}.')
   data, cards = _read_image(path)
   if not np.isfinite(data).any():
     raise UserError(f'{path} is blank: no pixel of its image is a number.')

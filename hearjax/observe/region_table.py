@@ -5,6 +5,7 @@ file names are our choice.
 """
 
 import dataclasses
+import math
 import os
 import pathlib
 import string
@@ -17,11 +18,14 @@ from astropy.table import Table
 from astropy.time import Time
 
 from hearjax.checks import UserError
+from hearjax.files import read_table
 from hearjax.observe.times import parse_time
 from hearjax.survey.index import KIND_OF_LABEL, check_pairs, region_file
 
 DEFAULT_PATTERN = '{region_id}/{region_id}_TI{interval:+03d}.fits'
-REGION_COLUMNS = ('region_id', 'pair_id', 'kind', 'latitude', 'longitude', 'emergence_time', 'noaa')
+NAMES = ('region_id', 'pair_id')
+REGION_COLUMNS = (*NAMES, 'kind', 'latitude', 'longitude', 'emergence_time', 'noaa')
+EMPTY = ('', '--', 'nan', 'na', 'n/a', 'none', 'null')  # What stands in a cell that holds nothing.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,25 +59,15 @@ def read_regions(path: str | os.PathLike) -> list[Region]:
   """Reads a region table (ECSV, else CSV), sorted by pair; angles without a unit are in degrees.
 
   Columns: region_id, pair_id, kind (EAR or CR), latitude, longitude (Carrington), emergence_time (ISO, UTC), noaa
-  (0 for none); optional cmd and b0 at the emergence time, and label (1 or 0). Others serve the pattern only.
+  (0, or nothing, for none); optional cmd and b0 at the emergence time, and label (1 or 0). Others serve the pattern
+  only. A cell may be empty in the optional columns alone, and in noaa.
 
   Raises:
     FileNotFoundError: It is not there.
     UserError: It cannot be read, or an entry or a pair is not as it should be.
   """
   path = pathlib.Path(path)
-  if not path.is_file():
-    raise FileNotFoundError(f'There is no region table {path}.')
-  try:
-    # An id such as 0011 is a name and must not become a number.
-    names = {'region_id': str, 'pair_id': str}
-    table = (
-      Table.read(path, format='ascii.ecsv')
-      if path.suffix.lower() == '.ecsv'
-      else Table.read(path, format='ascii.csv', converters=names)
-    )
-  except Exception as error:  # The readers raise many types; all mean the same to the user.
-    raise UserError(f'{path} cannot be read as a table ({error}).') from error
+  table = read_table(path, 'region table', NAMES)
   absent = [name for name in REGION_COLUMNS if name not in table.colnames]
   if absent:
     raise UserError(f'{path} lacks the columns {", ".join(absent)}; it needs {", ".join(REGION_COLUMNS)}.')
@@ -90,44 +84,72 @@ def read_regions(path: str | os.PathLike) -> list[Region]:
 
 
 def _read_row(path: pathlib.Path, table: Table, number: int) -> Region:
-  row = table[number]
   where = f'{path}, row {number + 1}'
+  cells = {name: _cell(table[name][number]) for name in table.colnames}
 
-  def angle(name: str, low: float, high: float, optional: bool = False) -> float | None:
-    if optional and (name not in table.colnames or np.ma.is_masked(row[name])):
-      return None
+  def needed(name: str) -> Any:
+    if cells[name] is None:
+      raise UserError(f'{where}: {name} is empty; fill in the cell.')
+    return cells[name]
+
+  def angle(name: str, low: float, high: float) -> float:
     try:
-      value = float(u.Quantity(row[name], table[name].unit or u.deg).to_value(u.deg))
+      value = float(u.Quantity(needed(name), table[name].unit or u.deg).to_value(u.deg))
+    except UserError:
+      raise
     except (TypeError, ValueError) as error:
-      raise UserError(f'{where}: {name} is {row[name]!s}, which is no angle in degrees.') from error
+      raise UserError(f'{where}: {name} is {cells[name]!s}, which is no angle in degrees.') from error
     if not low <= value <= high:
       raise UserError(f'{where}: {name} is {value:g} deg; it must lie between {low:g} and {high:g}.')
     return value
 
-  kind = str(row['kind'])
+  def optional_angle(name: str, low: float, high: float) -> float | None:
+    return None if cells.get(name) is None else angle(name, low, high)
+
+  kind = str(needed('kind'))
   if kind not in KIND_OF_LABEL.values():
     raise UserError(f'{where}: kind is {kind!r}; it must be EAR or CR.')
-  if 'label' in table.colnames and str(row['label']) != str(int(kind == 'EAR')):
-    raise UserError(f'{where}: label {row["label"]} contradicts kind {kind}; EAR goes with 1, CR with 0.')
+  label = cells.get('label')
+  if label is not None and str(label) not in (str(int(kind == 'EAR')), str(float(kind == 'EAR'))):
+    raise UserError(f'{where}: label {label} contradicts kind {kind}; EAR goes with 1, CR with 0.')
+  emergence = needed('emergence_time')
   try:
-    noaa = int(row['noaa'])
-    emergence = row['emergence_time']
     emergence = emergence.utc if isinstance(emergence, Time) else parse_time(str(emergence))
-    region_file(str(row['region_id']))
-  except (TypeError, ValueError) as error:
+    region_file(str(needed('region_id')))
+  except UserError as error:
     raise UserError(f'{where}: {error}') from error
+  noaa = _noaa(where, cells['noaa'])
   return Region(
-    region_id=str(row['region_id']),
-    pair_id=str(row['pair_id']),
+    region_id=str(cells['region_id']),
+    pair_id=str(needed('pair_id')),
     kind=kind,
     latitude=angle('latitude', -90, 90),
     longitude=angle('longitude', -360, 720) % 360,
     emergence=emergence,
     noaa=noaa,
-    cmd=angle('cmd', -180, 180, optional=True),
-    b0=angle('b0', -7.3, 7.3, optional=True),
-    fields=dict(zip(table.colnames, row, strict=True)),
+    cmd=optional_angle('cmd', -180, 180),
+    b0=optional_angle('b0', -7.3, 7.3),
+    fields=cells | {'noaa': noaa},
   )
+
+
+def _cell(value: Any) -> Any:
+  """Returns what a cell of a table holds, None where it is empty."""
+  if isinstance(value, Time):
+    return None if np.any(value.mask) else value
+  is_empty = np.ma.is_masked(value) or str(value).strip().lower() in EMPTY
+  return None if is_empty else value
+
+
+def _noaa(where: str, value: Any) -> int:
+  """Returns a NOAA number, 0 for an empty cell; a column with empty cells may have become one of floats."""
+  try:
+    number = 0.0 if value is None else float(value)
+  except (TypeError, ValueError):
+    number = math.nan
+  if not number.is_integer() or number < 0:
+    raise UserError(f'{where}: noaa is {value!s}; a whole number is needed, 0 or nothing for none.')
+  return int(number)
 
 
 def cube_paths(
@@ -173,6 +195,9 @@ def _fill(pattern: str, fields: dict[str, Any]) -> str:
     unknown = [name for name in names if name not in fields]
     if unknown:
       raise UserError(f'it has no field {unknown[0]!r}; there are {", ".join(fields)}')
+    empty = [name for name in names if fields[name] is None]
+    if empty:
+      raise UserError(f'the cell {empty[0]} of region {fields["region_id"]} is empty')
     return pattern.format(**fields)
   except (ValueError, TypeError) as error:
     raise UserError(f'The pattern {pattern!r} cannot be filled: {error}.') from error

@@ -19,6 +19,7 @@ from sunpy.map import GenericMap
 
 from hearjax.observe.postel import carrington_pixels, carrington_positions, postel_wcs
 from hearjax.solar import SOLAR_RADIUS_MM, direction
+from hearjax.verification.scores import BALANCED
 
 FIELD_LIMIT_GAUSS = 300.0  # Saturation of the grey scale; network elements stay visible.
 EDGE_SAMPLES = 24  # Points per side of an outline: the sides are curved on the disk.
@@ -36,7 +37,7 @@ def plot_forecasts(
 
   Args:
     magnetogram: What `read_magnetogram` returned.
-    table: Rows of `forecast_patches` for this magnetogram.
+    table: Rows of `forecast_patches` for this magnetogram, with its meta key `prior`.
     domain: What the network was trained on (`training_domain`); gives the grid of the patches.
     title: Name of the file, put above the picture.
     step_mm: Distance of neighbouring centres [Mm], the side of a stone of the mosaic.
@@ -55,7 +56,10 @@ def plot_forecasts(
   image = axes.imshow(
     magnetogram.data, cmap='gray', vmin=-FIELD_LIMIT_GAUSS, vmax=FIELD_LIMIT_GAUSS, interpolation='nearest'
   )
-  probability = Normalize(0.0, 1.0)
+  prior = table.meta['prior']
+  # Rare events have small probabilities: colours from 0 to 1 would show none of them.
+  probability = Normalize(0.0, 1.0 if prior == BALANCED else float(table['probability'].max()))
+  share = 'half' if prior == BALANCED else f'{prior:.3g}'
   if crowded:
     _draw_mosaic(axes, magnetogram, table, outside, probability, step_mm)
   else:
@@ -66,7 +70,7 @@ def plot_forecasts(
     ScalarMappable(probability, COLOUR_MAP),
     ax=axes,
     alpha=COVER if crowded else 1.0,
-    label='Probability of emergence at the centre of a patch',
+    label=f'Probability of emergence at the centre of a patch,\nwhere {share} of the patches emerge',
     fraction=0.046,
     pad=0.02,
   )

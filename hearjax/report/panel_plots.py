@@ -138,8 +138,9 @@ def describe_pairing(meta: dict) -> str:
   if meta['peak_mm'] is None:
     return 'Pairing the poles is rewarded at no distance within the range'
   found = sorted(value for value in meta['peaks_mm'] if value)
-  of_members = f'{found[0]:.1f} to {found[-1]:.1f} in {len(found)} of {len(meta["peaks_mm"])} networks'
-  return f'Pairing is rewarded most at {meta["peak_mm"]:.1f} Mm ({of_members})'
+  members = len(meta['peaks_mm'])
+  of_members = f'{found[0]:.1f} to {found[-1]:.1f} in {len(found)}' if found else 'in the mean of them, in none'
+  return f'Pairing is rewarded most at {meta["peak_mm"]:.1f} Mm ({of_members} of {members} networks)'
 
 
 def describe_peak(meta: dict) -> str:

@@ -111,7 +111,8 @@ def plot_filters(
     figure.colorbar(image, ax=panels, label='Line-of-sight field [G]', extend='both', fraction=0.03)
   figure.suptitle(
     f'{table["member"][0]}: where its most important filters are most active, in test maps of different pairs\n'
-    f'(patch: what the filter looks at; north up, west to the right). {style.source_note(source)}',
+    f'(patch: what the filter looks at, as the network sees it; north up, west to the right unless it mirrors maps). '
+    f'{style.source_note(source)}',
     fontsize=9,
   )
   style.save(figure, file)

@@ -17,9 +17,9 @@ from astropy.table import Table
 
 import hearjax
 from hearjax.checks import UserError
-from hearjax.files import write_table, write_whole
+from hearjax.files import read_table, write_table, write_whole
 from hearjax.solar import postel_header
-from hearjax.survey.headers import Cards, field_unit, is_gauss, read_cards, refusal, told_as_damage
+from hearjax.survey.headers import Cards, field_unit, is_gauss, read_cards, told_as_damage
 from hearjax.survey.index import build_survey, check_pairs, check_rows, region_file, survey_table
 from hearjax.survey.pixels import lost_blank, mask_lost
 from hearjax.survey.survey import Survey
@@ -156,15 +156,9 @@ def read_index(root: pathlib.Path) -> Table:
     UserError: The index is not ECSV, lacks columns or keys, or a row is not consistent.
   """
   path = root / INDEX_NAME
-  try:
-    with open(path, encoding='utf-8') as file:
-      table = Table.read(file.read().splitlines(), format='ascii.ecsv')
-  except (FileNotFoundError, NotADirectoryError) as error:
-    raise FileNotFoundError(f'{root} is not a survey archive: there is no {INDEX_NAME} in it.') from error
-  except OSError as error:
-    raise refusal(path, error) from error
-  except Exception as error:  # The ECSV reader raises many types; all mean the same to the user.
-    raise UserError(f'{path} cannot be read as ECSV ({error}); write it again.') from error
+  if not path.exists():
+    raise FileNotFoundError(f'{root} is not a survey archive: there is no {INDEX_NAME} in it.')
+  table = read_table(path, 'survey index')
   absent = [key for key in ('format_version', 'pixel_scale_mm', 'source') if key not in table.meta]
   if absent:
     raise UserError(f'{path} lacks the meta keys {", ".join(absent)}.')

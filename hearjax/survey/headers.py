@@ -46,13 +46,8 @@ def told_as_damage(path: pathlib.Path) -> Iterator[None]:
     raise
   except Exception as error:
     if isinstance(error, OSError) and error.errno:
-      raise refusal(path, error) from error
+      raise type(error)(f'Cannot read {path}: {error.strerror}.') from error
     raise UserError(f'{path} is truncated or damaged: {error}') from error
-
-
-def refusal(path: pathlib.Path, error: OSError) -> OSError:
-  """Returns what the system said of a file that it did not let us read, with the name of the file."""
-  return type(error)(f'Cannot read {path}: {error.strerror}.')
 
 
 @dataclasses.dataclass(frozen=True)

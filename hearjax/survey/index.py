@@ -10,6 +10,7 @@ from astropy.table import Table
 from astropy.time import Time
 
 from hearjax.checks import UserError
+from hearjax.survey.intervals import check_hours
 from hearjax.survey.survey import Survey, index_names
 
 # Column name -> (unit, type) of the numbers that a magnetogram carries. `mjd` is written as the ISO string `time_mid`.
@@ -113,6 +114,7 @@ def check_rows(where: str, table: Table) -> Table:
     else:
       checked[name] = _read_numbers(where, table, name)
   _check_labels(where, checked)
+  _check_hours(where, checked)
   _check_regions(where, checked)
   return checked
 
@@ -167,6 +169,17 @@ def _check_labels(where: str, table: Table) -> None:
     raise UserError(
       f'{where}: region {row["region_id"]} has label {row["label"]} and kind {str(row["kind"])!r}; '
       'label 1 goes with kind EAR, label 0 with CR.'
+    )
+
+
+def _check_hours(where: str, table: Table) -> None:
+  check_hours(where, table['interval'], table['hours'])
+  wrong = np.flatnonzero((table['hours_start'] > table['hours']) | (table['hours'] > table['hours_end']))
+  if wrong.size:
+    row = table[int(wrong[0])]
+    raise UserError(
+      f'{where}: region {row["region_id"]}, interval {row["interval"]} lasts from {row["hours_start"]:g} to '
+      f'{row["hours_end"]:g} h, but its middle is given as {row["hours"]:g} h.'
     )
 
 

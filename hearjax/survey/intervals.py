@@ -50,3 +50,19 @@ def check_intervals(intervals: Sequence[int]) -> tuple[int, ...]:
   if len(set(found)) < len(found):
     raise UserError(f'Each interval may be named once, got {list(found)}.')
   return tuple(sorted(int(interval) for interval in found))
+
+
+def check_hours(where: str, intervals: Sequence[int], hours: Sequence[float]) -> None:
+  """Raises UserError where an interval before emergence lies after it by its hours: their sign is turned round.
+
+  Args:
+    where: What to name in the sentence.
+    intervals: `[n]` numbers of intervals.
+    hours: `[n]` their middles relative to the emergence time [h].
+  """
+  for interval, hour in zip(intervals, hours, strict=True):
+    if interval < 0 < hour:
+      raise UserError(
+        f'{where} has interval {interval} at {hour:+g} h; hours are negative before emergence, so that its lead time '
+        f'is {-CENTRE_HOURS.get(int(interval), -hour):g} h: turn the sign of the hours.'
+      )

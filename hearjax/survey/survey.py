@@ -69,8 +69,11 @@ class Survey:
     )
 
   def select(self, index: Any) -> 'Survey':
-    """Returns the magnetograms at `index` (integers, booleans or a slice)."""
-    return self.replace(**{name: getattr(self, name)[index] for name in COLUMNS})
+    """Returns the magnetograms at `index` (integers, booleans or a slice), with the names that are left."""
+    chosen = {name: getattr(self, name)[index] for name in COLUMNS}
+    region_ids, region = _keep_names(self.region_ids, chosen['region'])
+    pair_ids, pair = _keep_names(self.pair_ids, chosen['pair'])
+    return self.replace(**chosen | {'region': region, 'pair': pair, 'region_ids': region_ids, 'pair_ids': pair_ids})
 
   def replace(self, **changes: Any) -> 'Survey':
     """Returns the survey with other values of some attributes."""
@@ -93,6 +96,12 @@ def index_names(names: Iterable[str]) -> tuple[tuple[str, ...], np.ndarray]:
   """Returns the distinct names, sorted, and `[n]` the index of each name among them."""
   distinct, index = np.unique(np.asarray(list(names), dtype=str), return_inverse=True)
   return tuple(str(name) for name in distinct), index.astype(np.int32)
+
+
+def _keep_names(names: Sequence[str], index: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+  """Returns the names that an index still points at, in their order, and `[n]` the index among them."""
+  left, again = np.unique(index, return_inverse=True)
+  return tuple(names[number] for number in left), again.astype(index.dtype)
 
 
 def concatenate(surveys: Sequence[Survey]) -> Survey:

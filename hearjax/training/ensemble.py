@@ -19,6 +19,7 @@ from hearjax.training.checkpoints import restore_params
 from hearjax.training.settings import parse_settings
 from hearjax.training.step import Params
 from hearjax.training.workdir import CHECKPOINTS, PRODUCT, member_name, read_config
+from hearjax.verification.predictions import mean_threshold, read_predictions
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -30,12 +31,15 @@ class Ensemble:
     params: Parameters on the host, with a leading axis over the members.
     names: Name of each member, `fold00_seed0` and so on.
     domain: What they were trained on (`forecast.domain.training_domain`).
+    threshold: Probability, in a balanced set, at or above which emergence is forecast: chosen in training, the mean of
+      the folds.
   """
 
   model: EmergenceNetwork
   params: Params
   names: tuple[str, ...]
   domain: dict[str, Any]
+  threshold: float
 
   def __repr__(self) -> str:
     each = sum(leaf.size for leaf in jax.tree.leaves(self.params)) // len(self.names)
@@ -52,7 +56,8 @@ class Ensemble:
 
     Raises:
       FileNotFoundError: It is not a work directory, or a member has no checkpoint.
-      UserError: A checkpoint is of another model than config.json says, or its parameters are not finite.
+      UserError: A checkpoint is of another model than config.json says, its parameters are not finite, or the
+        predictions are damaged.
     """
     workdir = pathlib.Path(workdir)
     config = read_config(workdir)
@@ -66,7 +71,8 @@ class Ensemble:
     for name, member in zip(names, params, strict=True):
       if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(member)):
         raise UserError(f'The parameters of {name} in {workdir} are not all finite; train that run again.')
-    return cls(model, stack_members(params), names, domain)
+    threshold = mean_threshold(read_predictions(workdir / PRODUCT))
+    return cls(model, stack_members(params), names, domain, threshold)
 
 
 def stack_members(params: Sequence[Params]) -> Params:

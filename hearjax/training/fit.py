@@ -1,5 +1,6 @@
 """Folds x seeds: trains the members of a run, resumes what was interrupted, and predicts every pair out of fold."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -25,7 +26,15 @@ from hearjax.survey.survey import Survey
 from hearjax.training.checkpoints import restore_state, save_state
 from hearjax.training.ensemble import Ensemble, stack_members
 from hearjax.training.loop import predict, train_members
-from hearjax.training.placement import Feed, build_feed, fetch, is_first_process, member_mesh, spread
+from hearjax.training.placement import (
+  Feed,
+  build_feed,
+  fetch,
+  is_first_process,
+  member_mesh,
+  refusing_together,
+  spread,
+)
 from hearjax.training.run import Run, identity_of
 from hearjax.training.settings import Execution, RunSettings
 from hearjax.training.step import MemberState, Params, build_optimizer, create_states
@@ -38,8 +47,9 @@ from hearjax.training.workdir import (
   member_name,
   open_workdir,
   remove_run,
+  sole_training,
 )
-from hearjax.verification.predictions import build_predictions, write_predictions
+from hearjax.verification.predictions import build_predictions, mean_threshold, write_predictions
 from hearjax.verification.scores import best_threshold, steady_threshold, tss_at
 
 Member = tuple[int, int]  # Fold, and number within it.
@@ -75,14 +85,48 @@ def fit(
     The run: predictions, networks, survey, folds, settings.
 
   Raises:
-    UserError: The folds do not fit the survey, a side of a fold lacks a class, or the work directory is of other folds
-      or settings.
+    UserError: The folds do not fit the survey, a side of a fold lacks a class, the work directory is of other folds or
+      settings, or the loss of a member is not finite (says at which step).
     FileExistsError: The work directory holds a finished run.
+    BlockingIOError: Another process trains in it.
     OSError: A file cannot be written.
-    UserError: The loss of a member is not finite; says at which step.
   """
   settings, execution = settings or RunSettings(), execution or Execution()
-  path = pathlib.Path(workdir) / SPLITS_NAME if workdir else None
+  workdir = pathlib.Path(workdir) if workdir else None
+  with contextlib.ExitStack() as held:
+    with refusing_together():
+      held.enter_context(sole_training(workdir))
+      plan = _prepare(survey, splits, settings, workdir, execution, overwrite)
+
+    def tell(line: dict[str, Any]) -> None:
+      if is_first_process() and plan.append(line) and report:
+        report(line)
+
+    return _carry_out(plan, survey, workdir, execution, tell)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+  """A run that nothing stands against: folds, their rows, settings, what it is trained on, what determines it."""
+
+  splits: Splits
+  rows: tuple[FoldRows, ...]
+  settings: RunSettings
+  domain: dict[str, Any]
+  identity: dict[str, Any]
+  append: Callable[[dict[str, Any]], bool]  # Writes a line of the log; says whether it is a new one.
+
+
+def _prepare(
+  survey: Survey,
+  splits: Splits | None,
+  settings: RunSettings,
+  workdir: pathlib.Path | None,
+  execution: Execution,
+  overwrite: bool,
+) -> _Plan:
+  """Checks all of it and opens the work directory; raises as `fit`."""
+  path = workdir / SPLITS_NAME if workdir else None
   splits = _find_splits(survey, splits, settings, None if overwrite else path)
   settings = dataclasses.replace(settings, folds=len(splits.folds))
   rows = fold_rows(survey, splits, settings.train_intervals)
@@ -94,28 +138,30 @@ def fit(
   if workdir and is_first_process():
     if overwrite:
       remove_run(workdir)
-    workdir = open_workdir(workdir, identity, execution, domain, survey.folder)
+    open_workdir(workdir, identity, execution, domain, survey.folder)
     write_splits(path, splits, survey)
     append = MetricsLog(workdir / LOG_NAME).append
+  return _Plan(splits, rows, settings, domain, identity, append)
 
-  def tell(line: dict[str, Any]) -> None:
-    if is_first_process() and append(line) and report:
-      report(line)
 
+def _carry_out(plan: _Plan, survey: Survey, workdir: pathlib.Path | None, execution: Execution, report: Report) -> Run:
+  """Trains all members, group by group, and lets them predict."""
+  settings, rows = plan.settings, plan.rows
   trainer = build_trainer(survey, rows, settings, execution)
   members = [(fold, seed) for fold in range(len(rows)) for seed in range(settings.seeds)]
   at_once = execution.group_size(len(members))
   params: dict[Member, Params] = {}
   for start in range(0, len(members), at_once):
-    params |= train_group(trainer, rows, members[start : start + at_once], workdir, tell)
+    params |= train_group(trainer, rows, members[start : start + at_once], workdir, report)
   columns = predict_out_of_fold(trainer, rows, params, survey.pair)
-  predictions = build_predictions(survey, columns, 'cnn', identity)
+  predictions = build_predictions(survey, columns, 'cnn', plan.identity)
   if workdir and is_first_process():
     write_predictions(workdir / PRODUCT, predictions)
   names = tuple(member_name(*member) for member in members)
   model = build_model(settings.model, survey.pixel_scale_mm)
-  ensemble = Ensemble(model, stack_members([params[member] for member in members]), names, domain)
-  return Run(survey, splits, settings, ensemble, predictions, pathlib.Path(workdir) if workdir else None)
+  networks = stack_members([params[member] for member in members])
+  ensemble = Ensemble(model, networks, names, plan.domain, mean_threshold(predictions))
+  return Run(survey, plan.splits, settings, ensemble, predictions, workdir)
 
 
 def _find_splits(survey: Survey, splits: Splits | None, settings: RunSettings, path: pathlib.Path | None) -> Splits:

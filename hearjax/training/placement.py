@@ -1,5 +1,6 @@
 """Where arrays lie: members spread over the devices of all hosts, maps resident there or fed block by block."""
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Iterator
@@ -11,7 +12,10 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from hearjax.checks import UserError
+
 MEMBER = 'member'
+LONGEST_REFUSAL = 2048  # [bytes] What processes tell one another has one size.
 
 
 def member_mesh() -> Mesh:
@@ -40,6 +44,43 @@ def fetch(tree: Any) -> Any:
 def is_first_process() -> bool:
   """Says whether this process is the one of its run that writes files and speaks to the user."""
   return jax.process_index() == 0
+
+
+@contextlib.contextmanager
+def refusing_together() -> Iterator[None]:
+  """Lets all processes of a run end where one of them cannot begin, instead of waiting for it in vain.
+
+  At the end of the block they tell one another; inside it, none may wait for another. With one process it does nothing.
+
+  Raises:
+    UserError: Another process could not begin; in its words. Its own error reaches the process itself.
+  """
+  if jax.process_count() == 1:
+    yield
+    return
+  refused = None
+  try:
+    yield
+  except Exception as error:  # Also a fault of the program: the others shall not wait.
+    refused = error
+  told = _tell_all(_sentence(refused) if refused else '')
+  if refused:
+    raise refused
+  if told:
+    raise UserError(told)
+
+
+def _sentence(error: Exception) -> str:
+  return str(error) or type(error).__name__
+
+
+def _tell_all(sentence: str) -> str:
+  """Returns the sentence of the first process that has one."""
+  text = sentence.encode()[:LONGEST_REFUSAL]
+  padded = np.zeros(LONGEST_REFUSAL, np.uint8)
+  padded[: len(text)] = np.frombuffer(text, np.uint8)
+  said = (bytes(row).rstrip(b'\0').decode(errors='ignore') for row in multihost_utils.process_allgather(padded))
+  return next(filter(None, said), '')
 
 
 # `[map, y, x]` maps [G], `[member, step, batch]` places of the rows among them, and the rows of the survey.

@@ -1,5 +1,6 @@
 """The work directory of a run: its config, its log, and the rule that nothing finished is overwritten in silence."""
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -12,7 +13,8 @@ import jax
 
 import hearjax
 from hearjax.checks import UserError
-from hearjax.files import plain, write_json, write_whole
+from hearjax.files import plain, sole_writer, write_json, write_whole
+from hearjax.training.placement import is_first_process
 from hearjax.verification.predictions import PREDICTIONS
 
 CONFIG_NAME = 'config.json'
@@ -42,6 +44,11 @@ def describe_environment() -> dict[str, Any]:
     'device': f'{device.platform} {device.device_kind}',
     'commit': commit or None,
   }
+
+
+def sole_training(workdir: str | os.PathLike | None) -> contextlib.AbstractContextManager[None]:
+  """Returns what keeps any other training out of a work directory; the first process does it for all of its run."""
+  return sole_writer(workdir, 'train') if workdir and is_first_process() else contextlib.nullcontext()
 
 
 def open_workdir(

@@ -15,7 +15,8 @@ from astropy.table import Table
 from scipy.special import expit, logit
 
 from hearjax.checks import UserError
-from hearjax.files import write_table
+from hearjax.files import read_table, write_table
+from hearjax.survey.intervals import check_hours
 from hearjax.survey.survey import Survey, checksum
 
 PREDICTIONS = 'predictions'  # Folder of all tables of a work directory.
@@ -77,16 +78,9 @@ def read_predictions(path: str | os.PathLike) -> Table:
 
   Raises:
     FileNotFoundError: There is no such file.
-    UserError: It is not ECSV, or breaks a rule of the format.
+    UserError: It is no table, or breaks a rule of the format.
   """
-  path = pathlib.Path(path)
-  if not path.is_file():
-    raise FileNotFoundError(f'There is no predictions table {path}.')
-  try:
-    table = Table.read(path, format='ascii.ecsv')
-  except Exception as error:  # The ECSV reader raises many types; all mean the same to the user.
-    raise UserError(f'{path} cannot be read as ECSV ({error}); write it again.') from error
-  return check_predictions(table, str(path))
+  return check_predictions(read_table(path, 'predictions table', STRINGS), str(path))
 
 
 def check_predictions(table: Table, name: str) -> Table:
@@ -138,6 +132,12 @@ def average_seeds(table: Table) -> Table:
   return averaged
 
 
+def mean_threshold(table: Table) -> float:
+  """Returns the threshold of a predictions table, averaged as log odds over its members: for what no fold holds out."""
+  _, first = np.unique(list(zip(table['fold'], table['seed'], strict=True)), axis=0, return_index=True)
+  return float(expit(np.mean(_log_odds(table['threshold'][first]))))
+
+
 def _log_odds(probability: np.ndarray) -> np.ndarray:
   """Returns log odds; thresholds of exactly 0 or 1 count as the nearest numbers that have finite ones."""
   probability = np.asarray(probability, np.float64)
@@ -146,7 +146,7 @@ def _log_odds(probability: np.ndarray) -> np.ndarray:
 
 def _convert_columns(name: str, table: Table) -> None:
   for column in STRINGS:
-    if np.ma.is_masked(table[column]):
+    if np.ma.is_masked(table[column]) or np.any(np.asarray(table[column], str) == ''):
       raise UserError(f'Column {column} of {name} has empty entries; every forecast needs its {column}.')
     table.replace_column(column, np.asarray(table[column], str))
   for column in (*INTEGERS, *FLOATS):
@@ -167,6 +167,7 @@ def _convert_columns(name: str, table: Table) -> None:
 
 
 def _check_values(name: str, table: Table) -> None:
+  check_hours(name, table['interval'], table['hours'])
   label, probability = table['label'], table['probability']
   for wrong, complaint in (
     (~np.isin(label, (0, 1)), 'has the label {label}; it is 1 for a region that emerges and 0 for its control'),

@@ -1,10 +1,12 @@
 """Scores of forecasts from contingency counts, and the threshold that turns a probability into a forecast."""
 
 import numpy as np
+from scipy.special import expit, logit
 
 from hearjax.checks import UserError
 
 RESAMPLES = 50
+BALANCED = 0.5  # Share of the cases that emerge in a set of pairs.
 
 
 def contingency(label: np.ndarray, forecast: np.ndarray) -> np.ndarray:
@@ -87,6 +89,27 @@ def steady_threshold(label: np.ndarray, probability: np.ndarray, pair: np.ndarra
   complete = np.all([counts[:, label == value].any(axis=1) for value in (0, 1)], axis=0)
   counts = counts[complete] if complete.any() else np.ones((1, len(label)), int)
   return float(np.mean(_best_thresholds(label, probability, counts)))
+
+
+def at_prior(probability: np.ndarray | float, prior: float) -> np.ndarray:
+  """Turns probabilities of a balanced set into those where another share of cases emerges (Bayes' theorem).
+
+  The training set has as many control regions as emerging ones, and the odds that come of it are the likelihood
+  ratio; on the Sun few places are about to emerge. Order and TSS of forecasts stay what they are, if the threshold is
+  turned as well.
+
+  Args:
+    probability: `[...]` probability of emergence where half of the cases emerge.
+    prior: Share of cases that emerge, between 0 and 1.
+
+  Raises:
+    UserError: The share is none.
+  """
+  if not 0 < prior < 1:
+    raise UserError(f'The prior is a share between 0 and 1, both excluded; got {prior}.')
+  if prior == BALANCED:
+    return np.asarray(probability)
+  return expit(logit(np.asarray(probability, np.float64)) + logit(prior))
 
 
 def _best_thresholds(label: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from hearjax.verification.predictions import average_seeds
 from hearjax.verification.resampling import confidence_interval, draw_counts
 from hearjax.verification.scores import contingency, hss, pod, pofd, tss
 
+HOURS_TOLERANCE = 0.5  # Between tables of one survey [h]; the intervals are 5.3 h apart.
 RULES = ('0.5', 'train')  # Which threshold a forecast is compared with: one half, or the one chosen in training.
 
 
@@ -32,8 +33,8 @@ def common_rows(tables: Sequence[Table]) -> list[Table]:
   Warns where a table loses rows by that.
 
   Raises:
-    UserError: There is no table, two have one model name, they belong to different surveys, disagree about a label,
-      or share no magnetogram.
+    UserError: There is no table, two have one model name, they belong to different surveys, disagree about a label or
+      an hour, or share no magnetogram.
   """
   names = [table.meta['model'] for table in tables]
   if not tables:
@@ -50,6 +51,7 @@ def common_rows(tables: Sequence[Table]) -> list[Table]:
   if not shared:
     raise UserError(f'The predictions of {", ".join(names)} have no magnetogram in common: nothing can be compared.')
   first: dict[tuple[str, int], tuple[str, int]] = {}
+  hours_of: dict[tuple[str, int], float] = {}
   result = []
   for name, table, key in zip(names, tables, keys, strict=True):
     for magnetogram, pair, label in zip(key, table['pair_id'], table['label'], strict=True):
@@ -57,6 +59,12 @@ def common_rows(tables: Sequence[Table]) -> list[Table]:
         raise UserError(
           f'{name} has region {magnetogram[0]} with pair {pair} and label {label}, '
           f'{names[0]} or another table with {first[magnetogram]}; they must agree.'
+        )
+    for magnetogram, hours in zip(key, table['hours'], strict=True):
+      if abs(hours_of.setdefault(magnetogram, hours) - hours) > HOURS_TOLERANCE:
+        raise UserError(
+          f'{name} has interval {magnetogram[1]} of region {magnetogram[0]} at {hours:+g} h, {names[0]} or another '
+          f'table at {hours_of[magnetogram]:+g} h; they must agree: hours are negative before emergence.'
         )
     if len(set(key)) > len(shared):
       warnings.warn(

@@ -3,10 +3,14 @@
 import shutil
 
 import numpy as np
+import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from tests.scripts import fail, succeed
+from experiments.attribute import PRODUCTS
+from experiments.reproduce import INTERPRETATION
+from hearjax.report import attribution_plots
+from tests.scripts import broken, fail, succeed
 
 FAST = ('--starts=2', '--ascent_steps=3', '--sanity_maps=4', '--resamples=20', '--limit_regions=8', '--tolerance=0.05')
 
@@ -20,6 +24,7 @@ def test_all_parts_leave_their_products_and_a_summary(finished):
   assert len(list((out / 'maps').iterdir())) == 8
   for name in ('maps', 'composites', 'sanity', 'maximisation'):
     assert (out / f'{name}.png').stat().st_size > 10_000
+  assert (finished / INTERPRETATION['attribute']).exists()
   table = Table.read(out / 'attribution.ecsv', format='ascii.ecsv')
   assert len(table) == 32 and table.meta['survey_source'] == 'simulated'
   assert str(table['peak_x'].unit) == 'Mm' and table.meta['settings']['tolerance'] == 0.05
@@ -39,3 +44,22 @@ def test_mistakes_are_told_in_one_sentence(finished, tmp_path):
   copy = tmp_path / 'copy'
   shutil.copytree(finished, copy, ignore=shutil.ignore_patterns('checkpoints', 'attribution'))
   assert 'There is no checkpoint in' in fail('attribute', f'--workdir={copy}')
+
+
+FIGURES = {
+  'maps': 'plot_gallery',
+  'composites': 'plot_composites',
+  'sanity': 'plot_sanity',
+  'maximisation': 'plot_maximisation',
+}
+
+
+@pytest.mark.parametrize('part', FIGURES)
+def test_a_figure_that_fails_loses_nothing_else(quick_run, tmp_path, monkeypatch, part):
+  workdir = shutil.copytree(quick_run, tmp_path / 'work')
+  monkeypatch.setattr(attribution_plots, FIGURES[part], broken)
+  with pytest.raises(RuntimeError, match='no figure'):
+    succeed('attribute', f'--workdir={workdir}', f'--parts={part}', '--method=gradient_x_input', *FAST)
+  missing = [name for name in PRODUCTS[part] if not (workdir / 'attribution' / name).exists()]
+  assert missing == [f'{part}.png']
+  assert not (workdir / INTERPRETATION['attribute']).exists()

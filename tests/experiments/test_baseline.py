@@ -3,8 +3,8 @@
 from hearjax.survey.archive import write_survey
 from hearjax.survey.folds import make_splits, read_splits
 from hearjax.verification.predictions import read_predictions
-from tests.conftest import survey_apart
-from tests.scripts import fail, succeed
+from tests.conftest import QUICK, survey_apart
+from tests.scripts import fail, in_process, succeed
 
 
 def test_scripts_from_survey_to_scores(tmp_path):
@@ -29,3 +29,28 @@ def test_scripts_from_survey_to_scores(tmp_path):
   write_survey(tmp_path / 'other', survey_apart(6))
   sentence = fail('verify', f'--survey={tmp_path}/other', where[1], '--overwrite')
   assert 'The predictions are of another survey than' in sentence
+
+
+def test_a_model_that_cannot_be_fitted_does_not_stop_the_others(tmp_path):
+  write_survey(tmp_path / 'survey', survey_apart(8))
+  work = tmp_path / 'work'
+  models = ('da_quadratic', 'da_flux', 'da_linear')
+  result = in_process(
+    'baseline', f'--survey={tmp_path / "survey"}', f'--workdir={work}', '--folds=2', f'--models={",".join(models)}'
+  )
+  told = result.stderr.splitlines()
+  assert result.returncode == 1 and len(told) == 2
+  assert told[0].startswith('error: da_quadratic cannot be fitted in fold 0 at interval -2')
+  assert told[1] == 'error: 1 of 3 analyses could not be fitted.'
+  assert sorted(path.stem for path in (work / 'predictions').iterdir()) == ['da_flux', 'da_linear']
+  assert 'da_linear' in succeed('verify', f'--workdir={work}', '--reference=da_linear', '--resamples=20')
+
+
+def test_folds_of_another_seed_are_refused_by_whoever_comes_second(quick_survey, finished, tmp_path):
+  where = f'--survey={quick_survey}', f'--workdir={tmp_path}/work'
+  succeed('baseline', *where, '--folds=2', '--models=da_flux', '--seed=0')
+  sentence = 'holds 2 folds dealt with seed 0, but 2 with seed 7 were asked for'
+  assert sentence in fail('train', *where, *QUICK, '--seed=7')
+  assert not (tmp_path / 'work' / 'config.json').exists()  # Which would record the seed.
+  assert sentence in fail('baseline', where[0], f'--workdir={finished}', '--folds=2', '--seed=7', '--models=da_flux')
+  succeed('train', *where, *QUICK)

@@ -98,6 +98,13 @@ def test_pytorch_has_the_same_network_and_takes_the_same_step():
 
 def test_it_runs_at_a_small_size_and_leaves_tables_and_figure(tmp_path, monkeypatch):
   monkeypatch.setattr(timing, 'PAUSE', 0.0)
+  plot, tables = benchmark_plots.plot_benchmark, [tmp_path / f'{name}.ecsv' for name in ('benchmark', 'profile')]
+
+  def plotted_last(*arguments):
+    assert all(path.exists() for path in tables)
+    plot(*arguments)
+
+  monkeypatch.setattr(benchmark_plots, 'plot_benchmark', plotted_last)
   printed = succeed('benchmark', '--small', '--repeats=1', '--groups=sweep,response', f'--out={tmp_path}')
   assert 'every filter dropped alone' in printed
   table = Table.read(tmp_path / 'benchmark.ecsv', format='ascii.ecsv')

@@ -16,7 +16,7 @@ from experiments.__main__ import scripts
 from hearjax.interpret.response import Sweep
 from hearjax.models.network import ModelSettings
 from hearjax.training.settings import Execution, RunSettings
-from tests.scripts import ROOT, as_user, in_process
+from tests.scripts import ROOT, as_user, in_process, written_elsewhere
 
 SCRIPTS = tuple(scripts())
 REQUIRED = ('survey', 'workdir', 'out', 'cubes', 'regions', 'fits')  # By some script or other.
@@ -270,3 +270,31 @@ def test_missing_extra_is_named(tmp_path, without_sunpy):
   assert not (tmp_path / 'survey').exists()
   shown = as_user('score', '--help', **without_sunpy)
   assert shown.returncode == 0 and '--step_mm:' in shown.stdout
+
+
+# --- One run at a time ------------------------------------------------------------------------------------------
+
+WRITERS = tuple(name for name in SCRIPTS if flags_of(name)._written)
+
+
+@pytest.mark.parametrize('name', WRITERS)
+def test_a_second_run_of_a_script_is_refused(tmp_path, name):
+  needed = [f'--{flag}={tmp_path}' for flag in REQUIRED if flag in flags_of(name)._names]
+  with written_elsewhere(tmp_path, name):
+    assert_one_line(in_process(name, *needed), f'{tmp_path} is being written by another {name}; wait until it has')
+    assert [path.name for path in tmp_path.iterdir()] == [f'.{name}.lock']
+
+
+def test_scripts_that_write_are_kept_apart():
+  assert {'simulate_survey', 'baseline', 'prune', 'respond', 'attribute', 'reproduce'} <= set(WRITERS)
+
+
+@pytest.mark.parametrize('name', ['prune', 'respond', 'attribute'])
+def test_what_is_no_work_directory_does_not_become_one(tmp_path, name):
+  assert_one_line(in_process(name, f'--workdir={tmp_path}/none'), 'is not a work directory: there is no config.json')
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_script_that_another_one_calls_is_kept_apart_as_well(tmp_path):
+  with written_elsewhere(tmp_path, 'simulate_survey'), pytest.raises(BlockingIOError, match='another simulate_survey'):
+    cli.call('simulate_survey', out=tmp_path, pairs=1)

@@ -3,10 +3,13 @@
 import shutil
 
 import numpy as np
+import pytest
 from astropy.table import Table
 
+from experiments.reproduce import INTERPRETATION
 from hearjax.interpret import compaction
-from tests.scripts import fail, succeed
+from hearjax.report import pruning_plots
+from tests.scripts import broken, fail, succeed
 
 
 def random_field(n, size=24, seed=0):
@@ -30,6 +33,7 @@ def test_the_script_writes_what_the_design_names(finished):
   assert chosen['n_filters'].tolist() == tables['compacted']['n_filters_compacted'].tolist()
   for figure in ('path', 'filters', 'contribution'):
     assert (directory / f'{figure}.png').stat().st_size > 10_000
+  assert (finished / INTERPRETATION['prune']).exists()
   model, params = compaction.load_compacted(directory / 'compacted' / 'fold01_seed0')
   assert sum(model.settings.widths) == chosen['n_filters'][1]
   assert np.isfinite(model.apply(params, random_field(2))).all()
@@ -39,3 +43,14 @@ def test_the_script_writes_what_the_design_names(finished):
 def test_no_checkpoints(finished, tmp_path):
   copy = shutil.copytree(finished, tmp_path / 'copy', ignore=shutil.ignore_patterns('pruning', 'checkpoints'))
   assert 'There is no checkpoint in' in fail('prune', f'--workdir={copy}')
+
+
+@pytest.mark.parametrize('figure', ['plot_path', 'plot_contribution'])
+def test_a_figure_that_fails_loses_no_table(quick_run, tmp_path, monkeypatch, figure):
+  workdir = shutil.copytree(quick_run, tmp_path / 'work')
+  monkeypatch.setattr(pruning_plots, figure, broken)
+  with pytest.raises(RuntimeError, match='no figure'):
+    succeed('prune', f'--workdir={workdir}', '--members=1', '--resamples=20')
+  for name in ('filters', 'path', 'stability', 'compacted'):
+    assert (workdir / 'pruning' / f'{name}.ecsv').exists()
+  assert not (workdir / INTERPRETATION['prune']).exists()

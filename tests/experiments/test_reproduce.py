@@ -5,9 +5,11 @@ import shutil
 import numpy as np
 from astropy.table import Table
 
+import hearjax
 from experiments.reproduce import INTERPRETATION
+from hearjax.checks import UserError
 from tests.real_maps import SHARP_14159
-from tests.scripts import fail, succeed
+from tests.scripts import fail, in_process, succeed
 
 
 def test_the_chain_ends_in_skill_for_every_model(quick_survey, finished):
@@ -41,6 +43,30 @@ def test_it_goes_on_where_it_stopped_and_refuses_another_run(quick_survey, finis
   assert 'True Skill Statistic' in printed
   assert (workdir / 'differences_mean.ecsv').exists()
   assert 'is of another run (seed: was 0, now 1)' in fail('reproduce', *arguments, '--seed=1')
+
+
+def test_it_stops_at_an_analysis_that_cannot_be_fitted_and_goes_on_with_it(
+  quick_survey, quick_run, tmp_path, monkeypatch
+):
+  workdir = tmp_path / 'work'
+  shutil.copytree(quick_run, workdir)
+  (workdir / 'splits.json').unlink()
+  arguments = ('--quick', f'--survey={quick_survey}', f'--workdir={workdir}', '--resamples=20', '--until=verify')
+  analyse = hearjax.discriminant_analysis
+
+  def fails_once(survey, splits, model, *others):
+    if model == 'da_linear':
+      raise UserError('da_linear cannot be fitted.')
+    return analyse(survey, splits, model, *others)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(hearjax, 'discriminant_analysis', fails_once)
+    result = in_process('reproduce', *arguments)
+  assert result.returncode == 1 and '$ hearjax verify' not in result.stdout
+  assert result.stderr.splitlines()[-1] == 'error: 1 of 4 analyses could not be fitted.'
+  printed = succeed('reproduce', *arguments)
+  (again,) = [line for line in printed.splitlines() if line.startswith('$ hearjax baseline')]
+  assert '--models=da_linear' in again and '$ hearjax verify' in printed
 
 
 def test_a_study_of_other_settings_is_not_gone_on_with(tmp_path):

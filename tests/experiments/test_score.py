@@ -20,6 +20,11 @@ from tests.real_maps import SHARP_14237 as SMALL_SHARP
 from tests.scripts import in_process
 
 
+def stand_in(workdir: str) -> types.SimpleNamespace:
+  """Stands for the trained ensemble."""
+  return types.SimpleNamespace(domain=DOMAIN, logits=stand_in_logits, threshold=0.6)
+
+
 def stand_in_logits(field):
   """Returns the logits of two members that only look at the mean |B|."""
   return np.log10(np.nanmean(np.abs(field), axis=(1, 2))) - np.array([[1.0], [0.5]])
@@ -39,7 +44,10 @@ def runs(tmp_path_factory) -> dict[str, tuple]:
   (root / 'one').mkdir()
   (root / 'one' / 'scores.ecsv').write_text('old')
   one = [f'--fits={SHARP}', '--longitude=34.9', '--latitude=-20.5', f'--out={root}/one', '--overwrite']
+  sun = ['--prior=0.01', f'--out={root}/sun']
   asked = {
+    'sun': [*one[:3], *sun],
+    'no share': [*one[:3], '--prior=1', f'--out={root}/mistake'],
     'many': many,
     'again': many,
     'one': one,
@@ -51,7 +59,7 @@ def runs(tmp_path_factory) -> dict[str, tuple]:
   }
   results = {'root': root}
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(Ensemble, 'load', lambda workdir: types.SimpleNamespace(domain=DOMAIN, logits=stand_in_logits))
+    patch.setattr(Ensemble, 'load', stand_in)
     for name, arguments in asked.items():
       done = in_process('score', '--workdir=none', *arguments)
       results[name] = (done.returncode, done.stdout, done.stderr)
@@ -95,6 +103,32 @@ def test_script_overwrites_only_when_told(runs):
   assert table['outside'][0].startswith('flux')
 
 
+def test_probabilities_of_a_balanced_set_and_of_the_sun(runs):
+  (balanced,), (sun,) = (Table.read(runs['root'] / name / 'scores.ecsv') for name in ('one', 'sun'))
+  # Bayes with odds of 1 to 99.
+  odds = balanced['probability'] / (1 - balanced['probability']) / 99
+  assert sun['probability'] == pytest.approx(odds / (1 + odds), rel=1e-5)
+  assert Table.read(runs['root'] / 'sun' / 'scores.ecsv').meta['prior'] == 0.01
+  threshold = Table.read(runs['root'] / 'sun' / 'scores.ecsv').meta['threshold']
+  assert threshold == pytest.approx(0.6 / 0.4 / 99 / (1 + 0.6 / 0.4 / 99))
+  reach = int(balanced['probability'] >= 0.6)
+  for name, share in (('one', 'in which half of the patches emerge'), ('sun', 'in which 0.01 of the patches emerge')):
+    out = runs[name][1]
+    assert share in out and f'{reach} of 1 patches reach the threshold chosen in training' in out
+  assert 'chosen in training, 0.6 in' in runs['one'][1]
+
+
+def test_a_picture_that_fails_loses_no_table(tmp_path, monkeypatch):
+  def fail(*_):
+    raise RuntimeError('no picture')
+
+  monkeypatch.setattr(Ensemble, 'load', stand_in)
+  monkeypatch.setattr('hearjax.report.forecast_plots.plot_forecasts', fail)
+  with pytest.raises(RuntimeError, match='no picture'):  # A fault of the program is shown as one.
+    in_process('score', '--workdir=none', f'--fits={SMALL_SHARP}', f'--out={tmp_path}', '--step_mm=60')
+  assert len(Table.read(tmp_path / 'scores.ecsv')) >= 1
+
+
 @pytest.mark.parametrize(
   ('name', 'sentence'),
   [
@@ -102,6 +136,7 @@ def test_script_overwrites_only_when_told(runs):
     ('nothing', 'No file matches'),
     ('behind', 'shows nothing of the Sun around'),
     ('fine', 'step_mm must lie between a pixel'),
+    ('no share', 'The prior is a share between 0 and 1, both excluded; got 1.0'),
     ('twins', 'score them into separate folders'),
   ],
 )

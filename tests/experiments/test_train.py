@@ -1,6 +1,7 @@
 """The script `train`, on a survey small enough for a test; once at least as a user runs it."""
 
 import json
+import pathlib
 import shutil
 import signal
 import socket
@@ -13,7 +14,7 @@ from astropy.table import Table
 
 from experiments.train import ProgressBar, board_writer
 from tests.conftest import QUICK
-from tests.scripts import ROOT, as_user, command, fail, succeed
+from tests.scripts import ROOT, as_user, command, fail, succeed, written_elsewhere
 
 
 def predictions(workdir):
@@ -66,26 +67,76 @@ def test_a_mistake_can_be_corrected_in_the_same_directory(quick_survey, tmp_path
   assert not (tmp_path / 'w').exists()
 
 
-def test_two_processes_train_what_one_does(quick_survey, finished, tmp_path):
+def test_a_second_training_is_refused_and_the_first_one_unharmed(quick_survey, finished, tmp_path):
+  workdir = tmp_path / 'work'
+  arguments = [f'--survey={quick_survey}', f'--workdir={workdir}', *QUICK]
+  first = subprocess.Popen(command('train', *arguments), cwd=ROOT, stderr=subprocess.DEVNULL)
+  deadline = time.monotonic() + 240
+  while not (workdir / 'config.json').exists() and time.monotonic() < deadline:
+    assert first.poll() is None
+    time.sleep(0.01)
+  first.send_signal(signal.SIGSTOP)  # So that it is certainly at work.
+  for more in ([], ['--overwrite'], ['--seed=1', '--overwrite']):
+    assert f'{workdir} is being written by another train; wait until it has ended' in fail('train', *arguments, *more)
+  first.send_signal(signal.SIGCONT)
+  assert first.wait(240) == 0
+  np.testing.assert_array_equal(predictions(workdir)['logit'], predictions(finished)['logit'])
+  assert not (workdir / '.train.lock').exists()
+
+
+# --- Several processes ------------------------------------------------------------------------------------------
+
+
+def train_in_two(*arguments: str, surveys: list[pathlib.Path]) -> list[tuple[int, str, str]]:
+  """Returns exit status, stdout and stderr of two processes that train together."""
   with socket.socket() as free:
     free.bind(('localhost', 0))
-    coordinator = f'localhost:{free.getsockname()[1]}'
-  arguments = [f'--survey={quick_survey}', f'--workdir={tmp_path}/work', *QUICK, f'--coordinator={coordinator}']
+    together = [f'--coordinator=localhost:{free.getsockname()[1]}', '--processes=2']
   processes = [
     subprocess.Popen(
-      command('train', *arguments, '--processes=2', f'--process={number}'),
+      command('train', f'--survey={survey}', *arguments, *QUICK, *together, f'--process={number}'),
       cwd=ROOT,
       stdout=subprocess.PIPE,
       stderr=subprocess.PIPE,
       text=True,
     )
-    for number in range(2)
+    for number, survey in enumerate(surveys)
   ]
-  told = [process.communicate(timeout=300) for process in processes]
-  assert [process.returncode for process in processes] == [0, 0], told
-  assert 'Trained 2 networks' in told[0][0] and 'Trained' not in told[1][0]
+  try:
+    told = [process.communicate(timeout=120) for process in processes]
+  finally:
+    for process in processes:
+      process.kill()
+  return [(process.returncode, *texts) for process, texts in zip(processes, told, strict=True)]
+
+
+def test_two_processes_train_what_one_does(quick_survey, finished, tmp_path):
+  (first, out, error), (second, nothing, _) = train_in_two(f'--workdir={tmp_path}/work', surveys=2 * [quick_survey])
+  assert (first, second) == (0, 0), error
+  assert 'Trained 2 networks' in out and 'Trained' not in nothing
   ours, theirs = (predictions(workdir) for workdir in (tmp_path / 'work', finished))
   np.testing.assert_allclose(ours['logit'], theirs['logit'], rtol=1e-3, atol=1e-3)
+
+
+def assert_both_end_with(told: list[tuple[int, str, str]], sentence: str) -> None:
+  """Both processes have ended with the same one sentence."""
+  for status, _, error in told:
+    assert status == 1
+    (line,) = error.splitlines()
+    assert line.startswith('error: ') and sentence in line
+
+
+def test_what_the_first_process_refuses_ends_both(quick_survey, finished, tmp_path):
+  both = 2 * [quick_survey]
+  assert_both_end_with(train_in_two(f'--workdir={finished}', surveys=both), 'already holds a finished run')
+  with written_elsewhere(tmp_path, 'train'):
+    assert_both_end_with(train_in_two(f'--workdir={tmp_path}', surveys=both), 'is being written by another train')
+
+
+def test_what_the_second_process_lacks_ends_both(quick_survey, tmp_path):
+  told = train_in_two(f'--workdir={tmp_path}/work', surveys=[quick_survey, tmp_path])
+  assert_both_end_with(told, f'{tmp_path} is not a survey archive')
+  assert not (tmp_path / 'work').exists()
 
 
 def test_processes_that_do_not_belong_together_are_told(quick_survey, tmp_path):

@@ -38,6 +38,14 @@ def test_score_patches_by_hand():
   assert [table[name].unit for name in ('longitude', 'latitude', 'cmd')] == [u.deg] * 3
 
 
+def test_score_patches_at_a_prior():
+  logits = np.array([[0.0, 4.0], [2.0, -4.0]])
+  table = forecast_patches(lambda field: logits, [make_patch(np.ones((4, 4)))] * 2, small_domain(), prior=0.2)
+  # Odds of 1 to 4 beside the likelihood ratio exp(logit).
+  np.testing.assert_allclose(table['probability'], [np.e / (np.e + 4), 1 / 5])
+  assert table.meta['prior'] == 0.2
+
+
 def test_score_patches_wants_the_grid_of_the_training():
   with pytest.raises(ValueError, match='no patch to forecast for'):
     forecast_patches(np.zeros, [], DOMAIN)

@@ -12,8 +12,9 @@ from hearjax.interpret.pole_pairs import PairResponse, PairSettings
 from hearjax.interpret.pruning import Part
 from hearjax.maps.features import length_scale, unsigned_flux
 from hearjax.maps.synthetic import Grid
-from hearjax.models.network import ModelSettings, build_model
+from hearjax.models.network import SYMMETRIES, ModelSettings, build_model
 from tests.conftest import make_survey
+from tests.hand_made import one_layer
 from tests.interpret.test_pruning import NAMED, hand_made, make_part
 
 PIXEL_MM = 1.39
@@ -138,6 +139,42 @@ def test_the_strongest_patch_is_where_the_filter_looks():
   # A layer deeper, the receptive field is 5 + 2 * (3 - 1) px wide.
   deeper = filters.strongest_patches(model, params, part, strength[1], 1, 3)
   assert deeper[0].shape == (9, 9) and deeper[0].max() == 100.0
+
+
+@pytest.mark.parametrize(
+  ('symmetries', 'row'),
+  [
+    ((), [0, 0, 200]),  # 1.5 * 200: one pole alone.
+    (('polarity',), [-200, 0, 100]),  # 200 + 1.5 * 100.
+    (('mirror_longitude',), [-100, 0, 200]),  # 100 + 1.5 * 200.
+    (('polarity', 'mirror_longitude'), [-100, 0, 200]),
+    (('mirror_latitude',), [0, 0, 200]),
+  ],
+)
+def test_the_strongest_patch_is_of_the_version_that_excites_the_filter_most(symmetries, row):
+  kernel = np.zeros((3, 3, 1))
+  kernel[1, :, 0] = -1, 0, 1.5
+  settings, params = one_layer(kernel, symmetries=symmetries)
+  model = build_model(settings, PIXEL_MM)
+  field = np.zeros((1, 12, 12), np.float32)
+  field[0, 3, 7], field[0, 3, 9] = 200, -100
+  part = Part(field, np.array([1]), np.zeros(1, int))
+  (patch,) = filters.strongest_patches(model, params, part, sweep(model, params, field).strength[0], 0, 1)
+  np.testing.assert_array_equal(patch, [[0, 0, 0], row, [0, 0, 0]])
+
+
+@pytest.mark.parametrize('stride', [1, 2])
+def test_the_filter_answers_to_the_strongest_patch_alone_as_to_the_map(stride):
+  rng = np.random.default_rng(stride)
+  kernel = rng.normal(size=(5, 5, 1))
+  settings, params = one_layer(kernel, strides=(stride,), symmetries=tuple(SYMMETRIES))
+  model = build_model(settings, PIXEL_MM)
+  field = rng.normal(0, 100, (12, 16, 16)).astype(np.float32)
+  strength = sweep(model, params, field).strength[0]
+  part = Part(field, np.arange(12) % 2, np.arange(12))
+  patches = filters.strongest_patches(model, params, part, strength, 0, 12)
+  answers = [np.sum(kernel[..., 0] * np.nan_to_num(patch)) for patch in patches]
+  np.testing.assert_allclose(answers, np.sort(strength)[::-1], rtol=1e-4)
 
 
 # --- Pole pairs -------------------------------------------------------------------------------------------------

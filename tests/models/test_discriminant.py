@@ -1,5 +1,6 @@
 """Discriminant analysis: nothing is learnt from the test fold, and closed forms where there are some."""
 
+import tracemalloc
 from typing import ClassVar
 
 import numpy as np
@@ -7,10 +8,12 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.neighbors import KernelDensity
 
+from hearjax.checks import UserError
 from hearjax.maps.features import FEATURES
 from hearjax.models.discriminant import (
   DISCRIMINANTS,
   LOGIT_LIMIT,
+  PLACES_AT_ONCE,
   DiscriminantSettings,
   KernelDiscriminant,
   build_classifier,
@@ -18,6 +21,7 @@ from hearjax.models.discriminant import (
   discriminant_analysis,
   epanechnikov,
   kernel_log_odds,
+  log_odds_at,
 )
 from hearjax.survey.fold_rows import rows_of
 from hearjax.survey.folds import Fold, Splits
@@ -123,14 +127,14 @@ def test_features_that_repeat_each_other_or_never_change_do_no_harm(survey, mode
 
 
 def test_more_features_than_regions(survey):
-  few = survey.select(survey.pair < 6).replace(pair_ids=survey.pair_ids[:6])
+  few = survey.select(survey.pair < 6)
   for model in DISCRIMINANTS:
     table = discriminant_analysis(few, make_splits(few), model, features=make_features(few))
     assert len(table) == len(few)
 
 
 def test_too_few_pairs_are_named(survey):
-  few = survey.select(survey.pair < 4).replace(pair_ids=survey.pair_ids[:4])
+  few = survey.select(survey.pair < 4)
   with pytest.raises(ValueError, match=r'Fold 0 has only 2 pairs to fit .* at interval -3; at least 4'):
     discriminant_analysis(few, make_splits(few, 2), 'da_linear', features=make_features(few))
 
@@ -226,3 +230,54 @@ def test_threshold_does_not_depend_on_the_order_of_the_samples():
   shuffled = rng.permutation(60)
   again = choose_threshold(classifier, values[shuffled], label[shuffled], pair[shuffled])
   assert again == pytest.approx(threshold)
+
+
+def test_a_model_that_cannot_be_fitted_says_where():
+  few = make_survey(pairs=8, intervals=(-1,), size=16)
+  splits = make_splits(few, 2)
+  with pytest.raises(
+    UserError, match='da_quadratic cannot be fitted in fold 0 at interval -1: its 4 training pairs'
+  ) as told:
+    discriminant_analysis(few, splits, 'da_quadratic')
+  assert isinstance(told.value.__cause__, np.linalg.LinAlgError)
+  assert len(discriminant_analysis(few, splits, 'da_linear')) == len(few)
+
+
+def test_features_that_are_not_finite_are_refused(survey):
+  features = make_features(survey)
+  features[3, COLUMN['net_flux']] = np.nan
+  with pytest.raises(UserError, match='features of a discriminant analysis must be finite, got nan'):
+    discriminant_analysis(survey, make_splits(survey), 'da_linear', features=features)
+
+
+@pytest.mark.parametrize('n', [5, PLACES_AT_ONCE, 2 * PLACES_AT_ONCE + 1])
+def test_log_odds_a_part_at_a_time_are_those_of_the_whole_square(n):
+  rng = np.random.default_rng(n)
+  samples, places, label = rng.standard_normal((n, 2)), rng.standard_normal((n + 1, 2)), np.arange(n) % 2
+  square = np.sum((places[:, None] - samples) ** 2, axis=-1)
+  found = log_odds_at(places, samples, (0.7, 1.5), label)
+  for bandwidth, log_odds in zip((0.7, 1.5), found, strict=True):
+    np.testing.assert_allclose(
+      log_odds, kernel_log_odds(square, bandwidth, 2, label, np.ones_like(square)), rtol=1e-12, atol=1e-12
+    )
+  without = log_odds_at(samples, samples, (1.5,), label, leave_one_out=True)[0]
+  for place in (0, n // 2, n - 1):
+    others = np.arange(n) != place
+    (expected,) = log_odds_at(samples[[place]], samples[others], (1.5,), label[others])[0]
+    assert without[place] == pytest.approx(expected, abs=1e-12)
+
+
+def test_kernel_analysis_needs_no_cube_of_distances():
+  n, n_features = 600, 28
+  rng = np.random.default_rng(0)
+  label = np.arange(n) % 2
+  values = rng.standard_normal((n, n_features)) + label[:, None] * (np.arange(n_features) == 3)
+  tracemalloc.start()
+  try:
+    kernel = KernelDiscriminant((1.0,), 1).fit(values, label)
+    kernel.decision_function(values)
+    _, peak = tracemalloc.get_traced_memory()
+  finally:
+    tracemalloc.stop()
+  assert kernel.features_.tolist() == [3]
+  assert peak < 4 * n**2 * 8

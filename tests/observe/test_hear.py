@@ -126,6 +126,21 @@ def test_until_emergence_drops_the_frames_after_it(survey_files):
   assert left_out == []
 
 
+def test_until_emergence_needs_an_interval_before_it():
+  with pytest.raises(ValueError, match=r'intervals \[0, 1\] are centred after emergence'):
+    ImportSettings(intervals=(0, 1), until_emergence=True)
+
+
+@pytest.mark.parametrize(('good', 'is_kept'), [(1, False), (17, False), (18, True)])
+def test_too_few_frames_are_no_mean_of_the_interval(tmp_path, good, is_kept):
+  frames = np.random.default_rng(0).normal(0, 10, (N_FRAMES, 12, 12)).astype(np.float32)
+  frames[good:] = np.nan
+  # Half of 35 frames.
+  survey = one_region(tmp_path, frames)
+  assert (survey is not None) == is_kept
+  assert one_region(tmp_path, frames, ImportSettings(size=8, min_frames=0)).n_frames[0] == good
+
+
 def test_missing_frames_and_pixels(tmp_path):
   frames = np.random.default_rng(0).normal(0, 10, (N_FRAMES, 12, 12)).astype(np.float32)
   frames[0], frames[3], frames[-1] = np.nan, 0.0, np.nan
@@ -193,6 +208,29 @@ def test_time_keywords_and_their_scale(tmp_path):
   assert plain.hours_end[0] - plain.hours_start[0] == pytest.approx(N_FRAMES * 45 / 3600, abs=1e-5)
 
 
+def test_times_as_people_write_them(tmp_path):
+  first = (EMERGENCE - (2.93 + 17 * 0.2) * u.hour).utc
+  expected = pytest.approx(one_region(tmp_path).hours[0], abs=1e-4)
+  day, clock = first.isot.split('T')
+  apart = {'DATE_OBS_': day.replace('-', '/'), 'TIME-OBS': clock}
+  assert one_region(tmp_path, T_REC=None, **apart).hours[0] == expected
+  missing = '-4712.01.01_11:59:28_TAI'
+  assert one_region(tmp_path, T_REC=missing, DATE_OBS_=first.isot).hours[0] == expected
+
+
+def test_the_field_of_a_file_with_other_images(tmp_path):
+  frames = write_cube(tmp_path / 'cube.fits', -1)
+  header = fits.getheader(tmp_path / 'cube.fits')
+  error = fits.ImageHDU(np.full_like(frames, 3.0), header, name='ERROR')
+  field = fits.ImageHDU(frames, fits.Header({'BUNIT': 'Gauss'}))  # The rest stands in the primary header.
+  fits.HDUList([fits.PrimaryHDU(header=header), error, field]).writeto(tmp_path / 'several.fits')
+  region_rows(1).write(tmp_path / 'regions.csv', format='ascii.csv')
+  region = region_table.read_regions(tmp_path / 'regions.csv')[1]
+  survey = hear.import_region(region, {-1: tmp_path / 'several.fits'}, SETTINGS)
+  np.testing.assert_allclose(survey.field[0], frames[:, 2:10, 2:10].mean(0), atol=1e-4)
+  assert survey.hours[0] == pytest.approx(-2.93, abs=1e-4)
+
+
 def test_a_cube_may_lie_up_to_half_the_spacing_off(tmp_path):
   # Half of 320 min is 2.67 h.
   first = EMERGENCE - (2.93 + 17 * 0.2) * u.hour
@@ -246,7 +284,7 @@ def test_angles_of_the_header_come_first(tmp_path):
   assert int(survey.quality[0]) & 0xFFFFFFFF == 0x80000000
 
 
-@pytest.mark.parametrize('quality', ['0x00000400', '1024', 1024])
+@pytest.mark.parametrize('quality', ['0x00000400', '1024', 1024, 1024.0, '00000400'])
 def test_quality_may_be_hexadecimal_text(tmp_path, quality):
   assert one_region(tmp_path, QUALITY=quality).quality[0] == 1024
 
@@ -278,6 +316,7 @@ def test_ephemeris_where_nobody_tells(tmp_path):
     ({'CDELT1': 0.12, 'CDELT2': 0.12, 'CUNIT1': 'deg'}, 0.12 * np.pi / 180 * 695.7),
     ({'CDELT1': 0.12, 'CUNIT1': 'degree'}, 0.12 * np.pi / 180 * 695.7),
     ({'CDELT1': 1.5, 'CUNIT1': 'Mm'}, 1.5),
+    ({'CD1_1': 0.12, 'CD2_2': 0.12, 'CUNIT1': 'Degrees', 'CROTA': 0.0}, 0.12 * np.pi / 180 * 695.7),
     ({'CDELT1': 1500.0, 'CUNIT1': 'km'}, 1.5),
     ({}, 1.39),
   ],
@@ -449,7 +488,13 @@ def test_truncated_cube(tmp_path, kept, suffix):
     ({'CDELT1': 0.5, 'CUNIT1': 'furlongs'}, r"CUNIT1 'furlongs'; deg or Mm is needed"),
     ({'CDELT1': -0.1, 'CUNIT1': 'deg'}, r'square pixels with north up and west to the right are needed'),
     ({'CDELT1': 0.1, 'CDELT2': 0.2, 'CUNIT1': 'deg'}, r'square pixels with north up'),
-    ({'CDELT1': 0.1, 'CROTA2': 180.0, 'CUNIT1': 'deg'}, r'square pixels with north up'),
+    ({'CDELT1': 0.1, 'CROTA2': 180.0, 'CUNIT1': 'deg'}, r'turned by 180 deg'),
+    ({'CROTA': 5.0}, r'turned by 5 deg; maps with north up are needed'),
+    ({'CROTA1': 'up'}, r"CROTA1 = 'up'; a number is needed"),
+    ({'CUNIT1': 'deg', 'CD1_1': 0.0, 'CD1_2': -0.1, 'CD2_1': 0.1, 'CD2_2': 0.0}, r'turned by 90 deg'),
+    ({'CDELT1': 0.1, 'CUNIT1': 'deg', 'CUNIT2': 'arcmin'}, r'one unit for both axes'),
+    ({'CRLT_OBS': 'south'}, r"CRLT_OBS = 'south'; a number is needed"),
+    ({'T_REC': None, 'DATE_OBS_': '2011-02-01'}, r'keyword DATE-OBS: .* a day without a time of day'),
   ],
 )
 def test_header_that_is_not_as_it_should_be(tmp_path, cards, sentence):
@@ -514,7 +559,7 @@ TABLE_FAULTS = {
   'latitude': (_set('latitude', 120.0), 'row 1: latitude is 120 deg; it must lie between -90 and 90'),
   'not an angle': (_set('longitude', 'west'), 'row 1: longitude is west, which is no angle in degrees'),
   'time': (_set('emergence_time', '1 Feb 2011', 2), "row 3: '1 Feb 2011' is not a time"),
-  'noaa': (_set('noaa', 'none'), 'row 1: invalid literal'),
+  'noaa': (_set('noaa', 'AR11158'), 'row 1: noaa is AR11158; a whole number is needed'),
   'region_id': (_set('region_id', '../x'), r"row 1: The region_id '../x' cannot name a file"),
   'unit': (lambda t: setattr(t['latitude'], 'unit', u.G), 'row 1: latitude is .* no angle'),
 }
@@ -534,8 +579,52 @@ def test_region_table_that_is_none(tmp_path):
   with pytest.raises(FileNotFoundError, match=r'There is no region table'):
     region_table.read_regions(tmp_path / 'none.csv')
   (tmp_path / 'bad.ecsv').write_text('not a table')
-  with pytest.raises(ValueError, match=r'bad.ecsv cannot be read as a table'):
+  with pytest.raises(ValueError, match=r'bad.ecsv lacks the columns region_id'):
     region_table.read_regions(tmp_path / 'bad.ecsv')
+  (tmp_path / 'bad.csv').write_bytes('region_id;pair_id\nä;1'.encode('latin-1'))
+  with pytest.raises(ValueError, match=r"bad.csv cannot be read as a region table \('utf-8' codec"):
+    region_table.read_regions(tmp_path / 'bad.csv')
+
+
+@pytest.mark.parametrize('column', ['region_id', 'pair_id', 'kind', 'latitude', 'longitude', 'emergence_time'])
+@pytest.mark.parametrize('suffix', ['csv', 'ecsv'])
+def test_an_empty_cell_is_not_zero(tmp_path, column, suffix):
+  table = Table(region_rows(), masked=True)
+  table[column].mask[2] = True
+  table.write(tmp_path / f'regions.{suffix}', format=f'ascii.{suffix}')
+  with pytest.raises(ValueError, match=f'row 3: {column} is empty; fill in the cell'):
+    region_table.read_regions(tmp_path / f'regions.{suffix}')
+
+
+@pytest.mark.parametrize('nothing', ['', 'nan', 'None', '--'])
+def test_cells_that_may_be_empty(tmp_path, nothing):
+  rows = '\n'.join(
+    f'{kind},1,{kind},20,100,2011-02-01T12:00:00,{noaa},{cmd}'
+    for kind, noaa, cmd in (('EAR', 11158, nothing), ('CR', nothing, 12.5))
+  )
+  (tmp_path / 'regions.csv').write_text(f'{",".join(region_table.REGION_COLUMNS)},cmd\n{rows}\n')
+  control, emerging = region_table.read_regions(tmp_path / 'regions.csv')
+  assert (control.noaa, control.cmd) == (0, 12.5)
+  assert (emerging.noaa, emerging.cmd) == (11158, None)
+  paths = region_table.cube_paths  # The NOAA number is a number in the pattern, too.
+  with pytest.raises(FileNotFoundError, match='11158_'):
+    paths(tmp_path, '{noaa:d}_{interval}.fits', [emerging], [-1], False)
+  with pytest.raises(ValueError, match='the cell cmd of region EAR is empty'):
+    paths(tmp_path, '{cmd}_{interval}.fits', [emerging], [-1], False)
+
+
+@pytest.mark.parametrize('saved', ['utf-8-sig', 'utf-16', 'semicolons', 'ecsv as csv'])
+def test_a_table_as_a_spreadsheet_saves_it(tmp_path, saved):
+  region_rows().write(tmp_path / 'plain.csv', format='ascii.csv')
+  region_rows().write(tmp_path / 'plain.ecsv', format='ascii.ecsv')
+  text = (tmp_path / ('plain.ecsv' if saved == 'ecsv as csv' else 'plain.csv')).read_text()
+  text = text.replace(',', ';') if saved == 'semicolons' else text
+  encoding = saved if saved.startswith('utf') else 'utf-8-sig'
+  (tmp_path / 'regions.csv').write_bytes(text.replace('\n', '\r\n').encode(encoding))
+  plain, saved_regions = (region_table.read_regions(tmp_path / name) for name in ('plain.csv', 'regions.csv'))
+  assert [(r.region_id, r.latitude, r.noaa, r.cmd) for r in saved_regions] == [
+    (r.region_id, r.latitude, r.noaa, r.cmd) for r in plain
+  ]
 
 
 def test_units_and_times_of_an_ecsv_table(tmp_path):

@@ -51,6 +51,7 @@ def test_many_patches_become_a_mosaic_that_is_hatched_outside(path):
   table = Table({'longitude': CENTRE[0] + east / np.cos(np.deg2rad(CENTRE[1])), 'latitude': CENTRE[1] + north})
   table['probability'] = (np.arange(16) + 0.5) / 16
   table['outside'] = np.where(np.arange(16) % 4 == 0, 'flux', '')
+  table.meta['prior'] = 0.5
   figure = plot_forecasts(magnetogram, table, DOMAIN, path.name, step_mm=10)
   axes = figure.axes[0]
   _, mosaic = axes.images

@@ -13,6 +13,7 @@ from astropy.table import Table
 from astropy.time import Time
 from astropy.wcs import WCS
 
+from hearjax import files
 from hearjax.survey import archive
 from hearjax.survey.archive import read_region, read_survey, write_region, write_survey
 from hearjax.survey.survey import Survey, checksum
@@ -195,6 +196,8 @@ INDEX_FAULTS = {
   'wrong unit': (lambda t: setattr(t['hours'], 'unit', 'G'), 'Column hours of .* is in G; h is needed'),
   'unit of a pure number': (lambda t: setattr(t['mu'], 'unit', 'Mm'), 'Column mu of .* is in Mm; a pure number'),
   'not a number': (set_entry('hours', 2, np.nan), 'Column hours of .* not finite numbers'),
+  'turned sign': (lambda t: t.replace_column('hours', -t['hours']), r'interval -2 at \+8.27 h; hours are negative'),
+  'middle outside': (set_entry('hours', 0, -20.0), r'interval -2 lasts from .* but its middle is given as -20 h'),
   'text for a number': (lambda t: t.replace_column('mu', ['?'] * len(t)), 'Column mu of .* not finite numbers'),
   'half an interval': (lambda t: t.replace_column('interval', t['interval'] + 0.5), 'Column interval .* whole numbers'),
   'too large': (lambda t: t.replace_column('quality', t['quality'].astype(int) + 2**31), 'Column quality .* 32 bits'),
@@ -222,7 +225,7 @@ def test_fault_in_the_index_is_named(root, fault):
 
 def test_unreadable_index(root):
   (root / 'survey.ecsv').write_bytes(b'\x00\xffnot a table')
-  with pytest.raises(ValueError, match=r'survey.ecsv cannot be read as ECSV'):
+  with pytest.raises(ValueError, match=r'survey.ecsv cannot be read as a survey index'):
     read_survey(root)
 
 
@@ -253,7 +256,8 @@ def test_file_that_may_not_be_read(root, monkeypatch, name):
     return open(path, *rest, **options)
 
   # Modes of files would not stop the tests of a superuser.
-  monkeypatch.setattr(archive, 'open', refuse, raising=False)
+  for module in (archive, files):
+    monkeypatch.setattr(module, 'open', refuse, raising=False)
   with pytest.raises(PermissionError, match=f'^Cannot read {root / name}: Permission denied.$'):
     read_survey(root)
 

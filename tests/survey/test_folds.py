@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hearjax.survey.archive import read_survey, write_survey
 from hearjax.survey.folds import certify, make_splits, read_or_make_splits, read_splits, write_splits
 from hearjax.survey.survey import checksum
 from tests.conftest import make_survey, survey_apart
@@ -41,6 +42,18 @@ def test_same_seed_same_folds_other_seed_others():
   survey = survey_apart(12, size=4)
   assert make_splits(survey, 4, 7) == make_splits(survey, 4, 7)
   assert make_splits(survey, 4, 7) != make_splits(survey, 4, 8)
+
+
+def test_folds_of_a_part_of_a_survey_are_those_of_its_pairs(tmp_path):
+  whole = survey_apart(12, size=4)
+  part = whole.select(whole.pair >= 5)
+  splits = make_splits(part, 3, 0)
+  assert sorted(pair for fold in splits.folds for pair in fold.test) == list(whole.pair_ids[5:])
+  write_survey(tmp_path, part)
+  assert make_splits(read_survey(tmp_path), 3, 0) == splits
+  assert certify(splits, part)['pairs'] == 7 and certify(splits, part)['regions'] == 14
+  with pytest.raises(ValueError, match='8 folds were asked for, but the survey has only 7 pairs'):
+    make_splits(part, 8, 0)
 
 
 def test_splits_survive_the_disk_and_carry_a_certificate(tmp_path):

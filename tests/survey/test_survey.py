@@ -27,6 +27,31 @@ def test_select_keeps_rows_together(tiny_survey):
   assert_same(tiny_survey.select(tiny_survey.label == 1), tiny_survey.select(np.flatnonzero(tiny_survey.label)))
 
 
+def test_selecting_everything_changes_nothing(tiny_survey):
+  for everything in (slice(None), np.arange(len(tiny_survey)), np.ones(len(tiny_survey), bool)):
+    assert_same(tiny_survey.select(everything), tiny_survey)
+  backwards = np.arange(len(tiny_survey))[::-1]
+  assert tiny_survey.select(backwards).pair_ids == tiny_survey.pair_ids
+  assert_same(tiny_survey.select(backwards).select(backwards), tiny_survey)
+
+
+def test_the_names_of_what_is_gone_are_gone(tiny_survey):
+  rows = np.flatnonzero((tiny_survey.pair != 1) & (tiny_survey.label == 1))
+  part = tiny_survey.select(rows)
+  assert part.region_ids == ('EAR000', 'EAR002') and part.pair_ids == ('pair000', 'pair002')
+  assert part.region.tolist() == part.pair.tolist() == [0, 0, 1, 1]
+  assert part.region_names().tolist() == tiny_survey.region_names()[rows].tolist()
+  assert_same(concatenate([part]), part)  # Which counts the names anew.
+  assert tiny_survey.select(slice(0)).pair_ids == ()
+
+
+def test_names_keep_their_order(tiny_survey):
+  renamed = tiny_survey.replace(pair_ids=('c', 'b', 'a'))
+  part = renamed.select(tiny_survey.pair != 1)
+  assert part.pair_ids == ('c', 'a')
+  assert part.pair_names().tolist() == renamed.pair_names()[tiny_survey.pair != 1].tolist()
+
+
 def test_concatenate_undoes_select(tiny_survey):
   second, first = tiny_survey.select(slice(6, None)), tiny_survey.select(slice(0, 6))
   assert_same(concatenate([first, second]), tiny_survey)

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 
+import filelock
 import jax
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from hearjax.training.settings import Execution, RunSettings, TrainSettings
 from hearjax.training.step import compiled_eval, compiled_step
 from hearjax.training.workdir import read_config, read_metrics
 from tests.conftest import make_survey
+from tests.scripts import written_elsewhere
 from tests.training.small_run import (
   EXECUTION,
   NO_CHANGES,
@@ -192,6 +194,27 @@ def test_a_finished_run_is_replaced_only_when_told(whole, tmp_path):
   assert len(read_metrics(workdir / 'metrics.jsonl')) == len(list((workdir / 'checkpoints').iterdir())) == 3
   for name in ('predictions/da_flux.ecsv', 'skill.ecsv'):
     assert (workdir / name).read_text() == 'of another script'
+
+
+def test_a_work_directory_in_which_another_process_trains_is_left_alone(whole, tmp_path):
+  directory = shutil.copytree(whole.directory, tmp_path / 'work')
+  before = sorted(directory.rglob('*'))
+  with written_elsewhere(directory, 'train'):
+    with pytest.raises(BlockingIOError, match='is being written by another train'):
+      hearjax.fit(whole.survey, whole.splits, SETTINGS, directory, overwrite=True)
+    assert sorted(set(directory.rglob('*')) - {directory / '.train.lock'}) == before
+
+
+def test_a_work_directory_is_kept_from_others_until_the_end(whole, tmp_path):
+  epochs = []
+
+  def report(line: dict) -> None:
+    epochs.append(line)
+    with pytest.raises(filelock.Timeout):
+      filelock.FileLock(tmp_path / '.train.lock').acquire(timeout=0)
+
+  hearjax.fit(whole.survey, whole.splits, SETTINGS, tmp_path, EXECUTION, report)
+  assert epochs and not (tmp_path / '.train.lock').exists()
 
 
 def test_folds_that_were_replaced_after_the_training_are_noticed(whole, tmp_path):

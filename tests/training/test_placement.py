@@ -3,8 +3,10 @@
 import jax
 import numpy as np
 import pytest
+from jax.experimental import multihost_utils
 
-from hearjax.training.placement import Resident, Streamed, build_feed
+from hearjax.checks import UserError
+from hearjax.training.placement import LONGEST_REFUSAL, Resident, Streamed, build_feed, refusing_together
 
 
 @pytest.mark.parametrize(('maps', 'blocks'), [(1, 6), (48, 3), (79, 2), (10**6, 1)])
@@ -34,3 +36,36 @@ def test_what_does_not_fit_is_streamed(monkeypatch):
   for limit, kind in ((field.nbytes, Streamed), (3 * field.nbytes, Resident)):
     monkeypatch.setattr(jax, 'local_devices', lambda limit=limit: [Device(limit)])
     assert isinstance(build_feed(field, None, False, 10), kind)
+
+
+# --- Refusals of several processes ------------------------------------------------------------------------------
+
+
+def as_one_of_two(monkeypatch, other: str) -> None:
+  """Makes this process believe that there is another one, which refuses with a sentence, or with none begins."""
+  row = np.zeros(LONGEST_REFUSAL, np.uint8)
+  row[: len(other.encode())] = list(other.encode())
+  monkeypatch.setattr(jax, 'process_count', lambda: 2)
+  monkeypatch.setattr(multihost_utils, 'process_allgather', lambda own: np.stack([row, own]))
+
+
+def test_one_process_has_nobody_to_tell():
+  with refusing_together():
+    pass
+  with pytest.raises(FileExistsError, match=r'^there$'), refusing_together():
+    raise FileExistsError('there')
+
+
+def test_all_processes_refuse_where_one_does(monkeypatch):
+  as_one_of_two(monkeypatch, '')
+  with refusing_together():
+    pass
+  error = FileExistsError('ä' * LONGEST_REFUSAL)  # Too long to be told whole.
+  with pytest.raises(FileExistsError) as raised, refusing_together():
+    raise error
+  assert raised.value is error
+  as_one_of_two(monkeypatch, 'The Sun is down – wait.')
+  with pytest.raises(UserError, match=r'^The Sun is down – wait\.$'), refusing_together():
+    pass
+  with pytest.raises(KeyError), refusing_together():  # Each its own.
+    raise KeyError

@@ -88,6 +88,7 @@ def remove_meta(table):
     (spoil('logit', np.inf), 'Column logit .* not finite'),
     (spoil('label', 2), 'has the label 2'),
     (spoil('label', 0.5), 'Column label .* whole numbers, got 0.5'),
+    (spoil('hours', 3), r'it has interval -\d at \+3 h; hours are negative before emergence'),
     (spoil('seed', np.nan), 'Column seed .* not finite'),
     (spoil('fold', 7), 'two folds'),
     (lambda table: vstack([table, table[:1]]), 'twice for fold'),
@@ -124,8 +125,14 @@ def test_files_that_are_no_tables(tmp_path):
   with pytest.raises(FileNotFoundError, match='no predictions table'):
     predictions.read_predictions(tmp_path / 'absent.ecsv')
   (tmp_path / 'text.ecsv').write_text('nothing of the kind')
-  with pytest.raises(ValueError, match='cannot be read as ECSV'):
+  with pytest.raises(ValueError, match='lacks the columns region_id'):
     predictions.read_predictions(tmp_path / 'text.ecsv')
+
+
+def test_an_empty_name_is_none(table):
+  table['pair_id'][2] = ''
+  with pytest.raises(ValueError, match='Column pair_id of it has empty entries'):
+    predictions.check_predictions(table, 'it')
 
 
 def test_seeds_are_averaged_in_their_logits(table):

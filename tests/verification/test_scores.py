@@ -7,6 +7,7 @@ from xarray import DataArray
 
 from hearjax.verification.scores import (
   _best_thresholds,
+  at_prior,
   best_threshold,
   contingency,
   hss,
@@ -104,3 +105,14 @@ def test_the_steady_threshold_scatters_less_about_the_best_one_of_many():
 def test_the_steady_threshold_is_the_same_every_time():
   label, probability, pair = np.tile([0, 1], 10), np.linspace(0.1, 0.9, 20), np.arange(20) // 2
   assert steady_threshold(label, probability, pair) == steady_threshold(label, probability, pair)
+
+
+def test_probabilities_at_another_prior():
+  """A thousand balanced cases with a likelihood ratio of 9, thinned to 1 emerging in 10: Bayes by counting."""
+  assert at_prior(0.9, 0.5) == 0.9
+  # Of 500 + 500 cases, 450 and 50 have the sign; of the emerging ones a ninth of the controls' number is kept.
+  assert at_prior(0.9, 0.1) == pytest.approx((450 / 9) / (450 / 9 + 50))
+  np.testing.assert_allclose(at_prior([0.0, 1.0], 0.01), [0, 1])
+  for prior in (0.0, 1.0, -1, np.nan):
+    with pytest.raises(ValueError, match='a share between 0 and 1'):
+      at_prior(0.5, prior)

@@ -172,6 +172,10 @@ def test_tables_that_cannot_be_compared():
   other['label'] = 1 - other['label']
   with pytest.raises(ValueError, match='they must agree'):
     common_rows([cnn, other])
+  earlier = da.copy()
+  earlier['hours'] = earlier['hours'] * 2
+  with pytest.raises(ValueError, match=r'da_linear has interval -\d of region \w+ at .* h, cnn or another table at'):
+    common_rows([cnn, earlier])
   da.meta['survey_checksum'] = 'other'
   with pytest.raises(ValueError, match='different surveys'):
     common_rows([cnn, da])
