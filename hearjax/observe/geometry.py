@@ -60,11 +60,12 @@ def standard_geometry(cards: Cards, shape: tuple[int, int]) -> tuple[dict[str, A
     UserError: What places the pixels lacks, contradicts itself, or is not understood.
   """
   notes: list[str] = []
+  axes = _axes(cards, shape)
   radius = _length(cards, ('RSUN_REF',), RADIUS_RANGE, 'a radius of the Sun', notes)
   observer = _observer(cards, radius, notes)
   if radius is None and observer:
     radius = _radius_from_angle(cards, observer['DSUN_OBS'])
-  geometry = _axes(cards, shape) | observer
+  geometry = axes | observer
   if radius is not None:
     geometry['RSUN_REF'] = radius
   return geometry, notes
@@ -156,6 +157,11 @@ def _axes(cards: Cards, shape: tuple[int, int]) -> dict[str, Any]:
   if absent:
     raise UserError(f'{cards.path} lacks {", ".join(absent)}: without them its pixels have no place on the Sun.')
   units = [angle_unit(cards.text(key)) for key in ('CUNIT1', 'CUNIT2')]
+  step = cards.number('CDELT1' if scale else 'CD1_1') or 0.0
+  if names[0][:4] in HELIOGRAPHIC and abs(step) * ANGLES.get(units[0], 0) * shape[1] > 180:
+    raise UserError(
+      f'{cards.path} covers more than half the circumference: a synoptic map, which shows no single moment.'
+    )
   if None in units:
     raise UserError(
       f'{cards.path} has axes in {cards.text("CUNIT1")!r} and {cards.text("CUNIT2")!r} (CUNIT1, CUNIT2); units of '
@@ -168,11 +174,6 @@ def _axes(cards: Cards, shape: tuple[int, int]) -> dict[str, Any]:
   axes['CRVAL2'] *= to_first_unit
   axes |= scale_and_matrix(cards, np.array([1.0, to_first_unit]))
   _check_native_pole(cards, axes)
-  width = abs(axes['CDELT1']) * ANGLES[units[0]] * shape[1]
-  if names[0][:4] in HELIOGRAPHIC and width > 180:
-    raise UserError(
-      f'{cards.path} covers more than half the circumference: a synoptic map, which shows no single moment.'
-    )
   return axes
 
 
@@ -210,11 +211,9 @@ def _check_native_pole(cards: Cards, axes: dict[str, Any]) -> None:
       wcs.wcs.set()
   except Exception as error:  # Of several types, for a projection that there is not.
     raise UserError(f'{cards.path} has coordinates that are not valid ({axes["CTYPE1"]}): {error}') from error
-  for key, usual in (('LONPOLE', wcs.wcs.lonpole), ('LATPOLE', wcs.wcs.latpole)):
-    told = cards.number(key)
-    # A zenithal projection has no use for LATPOLE, and files fill it at will.
-    if told is not None and key == 'LONPOLE' and abs(wrap_degrees(told - usual)) > 0.01:
-      raise UserError(f'{cards.path} has {key} = {told:g} instead of the usual {usual:g}, which is not understood.')
+  told, usual = cards.number('LONPOLE'), wcs.wcs.lonpole
+  if told is not None and abs(wrap_degrees(told - usual)) > 0.01:
+    raise UserError(f'{cards.path} has LONPOLE = {told:g} instead of the usual {usual:g}, which is not understood.')
 
 
 # --- Observer ---------------------------------------------------------------------------------------------------

@@ -55,7 +55,8 @@ def parse_time(text: str, scale: str = 'utc', clock: str | None = None) -> Time:
   scale = SCALES[named.upper()] if named else scale
   try:
     datetime.date(int(year), int(month), int(day))
-    return Time(f'{year}-{int(month):02d}-{int(day):02d}T{clock}', scale=scale).utc
+    hours, minutes = clock.split(':', 1)
+    return Time(f'{year}-{int(month):02d}-{int(day):02d}T{int(hours):02d}:{minutes}', scale=scale).utc
   except ValueError as error:
     raise UserError(f'{text!r} is not a time: {error}.') from error
 

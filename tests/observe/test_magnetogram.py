@@ -1,7 +1,10 @@
 """Reading of real magnetograms: what is in them, and every fault of a header named."""
 
 import gzip
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from astropy.io import fits
 from hearjax.observe.magnetogram import EARTH_NOTE, read_magnetogram
 from hearjax.observe.postel import observer_position, postel_patch
 from tests.real_maps import CENTRE_11158, CUTOUT, FULL_DISK, SHARP_14159, SHARP_14182, SHARP_14237, SHARPS, edited
+from tests.scripts import ROOT
 
 
 @pytest.mark.parametrize('path', [CUTOUT, *SHARPS], ids=lambda path: path.name[:24])
@@ -110,3 +114,18 @@ def test_gzip_is_read(tmp_path):
   with CUTOUT.open('rb') as plain, gzip.open(tmp_path / 'a.fits.gz', 'wb', compresslevel=1) as packed:
     shutil.copyfileobj(plain, packed)
   assert read_magnetogram(tmp_path / 'a.fits.gz').data.shape == (496, 495)
+
+
+def test_a_home_that_cannot_be_written(tmp_path):
+  """sunpy writes its settings there; what has been read by then must be read all the same."""
+  code = f'from hearjax.observe.magnetogram import read_magnetogram; print(read_magnetogram({str(SHARP_14237)!r}).unit)'
+  surroundings = {name: value for name, value in os.environ.items() if not name.startswith(('XDG_', 'SUNPY_'))}
+  done = subprocess.run(
+    [sys.executable, '-c', code],
+    env=surroundings | {'HOME': '/proc/none', 'MPLCONFIGDIR': str(tmp_path)},
+    capture_output=True,
+    text=True,
+    check=False,
+    cwd=ROOT,
+  )
+  assert (done.stdout.strip(), done.returncode) == ('G', 0), done.stderr
