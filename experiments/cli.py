@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import importlib
 import inspect
+import math
 import os
 import pathlib
 import shlex
@@ -112,7 +113,11 @@ class Flags:
       ),
       'overwrite': lambda: self.switch('overwrite', False, 'Replace what an earlier run of this script left.'),
       'max_missing': lambda: self.number(
-        'max_missing', 0.2, 'Largest fraction of missing pixels that a magnetogram may have.'
+        'max_missing',
+        0.2,
+        'Largest fraction of missing pixels that a magnetogram may have.',
+        lower_bound=0.0,
+        upper_bound=1.0,
       ),
     }
     for name in names:
@@ -187,6 +192,11 @@ class Flags:
       raise UserError(str(error)) from error
     if len(rest) > 1:
       raise UserError(f'unexpected argument {rest[1]!r}; flags are written --name=value (see --help).')
+    for name in self._names:
+      values = getattr(self, name)
+      for value in values if isinstance(values, tuple) else (values,):
+        if isinstance(value, float) and not math.isfinite(value):
+          raise UserError(f'flag --{name}={value}: a finite number is needed.')
     empty = next((name for name in self._chosen if not getattr(self, name)), None)
     if empty:
       raise UserError(f'flag --{empty}= names nothing; leave it out for the default.')
@@ -375,6 +385,8 @@ def keep_compiled(folder: str, is_asked_for: bool) -> None:
     return
   try:
     os.makedirs(folder, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+      raise PermissionError(f'Cannot write {folder}; name another folder for compiled programs, or none.')
   except OSError:
     if is_asked_for:
       raise

@@ -6,12 +6,13 @@ product is there already are left out, and an interrupted training goes on where
 
 import json
 import pathlib
+import sys
 import time
 
 import jax
 
 from hearjax.checks import UserError
-from hearjax.files import visible_files, write_json
+from hearjax.files import told_as_damaged, visible_files, write_json
 from hearjax.models.discriminant import DISCRIMINANTS
 from hearjax.survey.archive import INDEX_NAME
 from hearjax.training.workdir import PRODUCT, compare
@@ -52,6 +53,7 @@ def main(flags: cli.Flags) -> None:
   size = QUICK if flags.quick else FULL
   workdir = pathlib.Path(flags.workdir)
   programs, taken = ProgramCount(), {}
+  failures = []
 
   def step(name: str, product: str | None, **values: object) -> None:
     """Runs a script unless its product is there."""
@@ -60,7 +62,10 @@ def main(flags: cli.Flags) -> None:
     if STEPS.index(name) > STEPS.index(flags.until):
       return
     begun, compiled = time.monotonic(), programs.count
-    cli.call(name, **({'seed': flags.seed, 'overwrite': flags.overwrite} | values))
+    try:
+      cli.call(name, **({'seed': flags.seed, 'overwrite': flags.overwrite} | values))
+    except SystemExit as error:  # Part of it failed, and was told; what there is can be gone on with.
+      failures.append(str(error))
     taken[name] = {'seconds': round(time.monotonic() - begun, 1), 'programs': programs.count - compiled}
 
   check_same_run(workdir, {'survey': flags.survey, 'seed': flags.seed, **size}, flags.overwrite)
@@ -83,6 +88,8 @@ def main(flags: cli.Flags) -> None:
   for path in visible_files(workdir, '**/*.*'):
     if path.suffix in ('.ecsv', '.png', '.json', '.jsonl'):
       print(f'  {path}')
+  if failures:
+    sys.exit('\n'.join(failures))
 
 
 class ProgramCount:
@@ -104,7 +111,8 @@ def check_same_run(workdir: pathlib.Path, settings: dict, overwrite: bool) -> No
   """
   path = workdir / 'reproduce.json'
   if path.exists() and not overwrite:
-    different = compare(json.loads(path.read_text()), settings)
+    with told_as_damaged(path, 'name another work directory, or --overwrite'):
+      different = compare(json.loads(path.read_text()), settings)
     if different:
       raise UserError(f'{workdir} is of another run ({"; ".join(different)}); name another work directory.')
   write_json(path, settings)

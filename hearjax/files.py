@@ -44,7 +44,7 @@ def write_table(path: pathlib.Path, table: Table) -> None:
 
 
 def read_table(path: str | os.PathLike, what: str = 'table', names: Sequence[str] = ()) -> Table:
-  """Reads a table: ECSV where it says so in its first line, else CSV with commas or semicolons; UTF-8 or UTF-16.
+  """Reads a table: ECSV where it says so in its first line, else CSV with commas, semicolons or tabs; UTF-8 or UTF-16.
 
   Empty cells are masked. A byte-order mark, which Excel and other editors put in front, is no part of the table.
 
@@ -71,8 +71,10 @@ def read_table(path: str | os.PathLike, what: str = 'table', names: Sequence[str
     lines = content.decode(encoding).splitlines()
     if lines and lines[0].startswith('# %ECSV'):
       return Table.read(lines, format='ascii.ecsv')
-    delimiter = ';' if lines and ';' in lines[0] and ',' not in lines[0] else ','
+    delimiter = next((mark for mark in ',;\t' if lines and mark in lines[0]), ',')
     return Table.read(lines, format='ascii.csv', delimiter=delimiter, converters=dict.fromkeys(names, str))
+  except MemoryError:
+    raise
   except Exception as error:  # The readers raise many types; all mean the same to the user.
     raise UserError(f'{path} cannot be read as a {what} ({error}).') from error
 
@@ -89,6 +91,26 @@ def write_json(path: pathlib.Path, content: Any) -> None:
   """Writes JSON, dataclasses as dictionaries, whole or not at all; raises as `write_whole`."""
   text = json.dumps(content, indent=1, default=dataclasses.asdict)
   write_whole(path, lambda temporary: temporary.write_text(text + '\n'))
+
+
+@contextlib.contextmanager
+def told_as_damaged(path: pathlib.Path, remedy: str) -> Iterator[None]:
+  """Turns what goes wrong while one of our own files is parsed into one sentence.
+
+  Args:
+    path: The file.
+    remedy: What to do about it.
+
+  Raises:
+    UserError: Its content is not what was written.
+  """
+  try:
+    yield
+  except UserError:
+    raise
+  except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    lacking = 'it lacks ' if isinstance(error, KeyError) else ''
+    raise UserError(f'{path} is damaged ({lacking}{error}); {remedy}.') from error
 
 
 def plain(value: Any) -> Any:

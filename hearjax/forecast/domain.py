@@ -12,6 +12,16 @@ from hearjax.maps import features
 from hearjax.survey.survey import Survey
 
 RANGE_PERCENTILES = (1, 99)
+DOMAIN_ENTRIES = (
+  'unsigned_flux_mx',
+  'peak_gauss',
+  'min_mu',
+  'max_missing',
+  'n_frames',
+  'source',
+  'pixel_scale_mm',
+  'size',
+)
 CHUNK = 256  # Maps measured at a time.
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hearjax.checks import UserError
-from hearjax.files import write_whole
+from hearjax.files import told_as_damaged, write_whole
 from hearjax.interpret.ablation import filter_layers
 from hearjax.models.network import EmergenceNetwork, ModelSettings, build_model
 from hearjax.training import checkpoints
@@ -95,13 +95,11 @@ def load_compacted(directory: str | os.PathLike) -> tuple[EmergenceNetwork, Para
   path = pathlib.Path(directory) / DESCRIPTION_NAME
   if not path.is_file():
     raise FileNotFoundError(f'{directory} holds no compacted network: there is no {DESCRIPTION_NAME} in it; run prune.')
-  try:
+  with told_as_damaged(path, 'run prune again'):
     description = json.loads(path.read_text())
     settings = {key: tuple(value) if isinstance(value, list) else value for key, value in description['model'].items()}
     model = build_model(ModelSettings(**settings), description['pixel_scale_mm'])
     size = int(description['size'])
-  except (ValueError, KeyError, TypeError) as error:
-    raise UserError(f'{path} is damaged ({error}); run prune again.') from error
   like = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, size, size)))
   return model, checkpoints.restore_params(directory, like)
 

@@ -131,6 +131,8 @@ def discriminant_analysis(
       try:
         threshold = choose_threshold(classifier, values[fitted], label[fitted], pair[fitted])
         classifier.fit(values[fitted], label[fitted])
+      except UserError:
+        raise
       except (ValueError, np.linalg.LinAlgError) as error:  # Of finite values: classes too small for what is estimated.
         raise UserError(
           f'{model} cannot be fitted in fold {number} at interval {time}: its {len(np.unique(pair[fitted]))} training '

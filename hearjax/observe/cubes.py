@@ -19,15 +19,17 @@ from astropy import units as u
 from astropy.io import fits
 
 from hearjax.checks import UserError
-from hearjax.observe.geometry import ANGLES, angle_unit, roll, scale_and_matrix
+from hearjax.observe.geometry import ANGLES, LENGTHS, angle_unit, roll, scale_and_matrix
 from hearjax.solar import SOLAR_RADIUS_MM
 from hearjax.survey.headers import Cards, field_unit, find_field, is_gauss, told_as_damage
-from hearjax.survey.pixels import lost_blank, mask_lost
+from hearjax.survey.pixels import fill_value, lost_blank, mask_lost
 
 DEFAULT_CADENCE_S = 45.0
 BLOCK_FRAMES = 32  # 32 frames of 128 x 512 float32 pixels are 8 MB.
 
-LENGTHS_MM = {'mm': 1.0, 'km': 1e-3, 'm': 1e-6}  # Nobody means millimetres on the Sun: Mm in any spelling.
+LENGTHS_MM = {name.lower(): metres / 1e6 for name, metres in LENGTHS.items()}  # Nobody means millimetres on the Sun.
+# Spellings of units of time that astropy does not know, beside their plurals.
+TIMES = {'sec': 's', 'second': 's', 'minute': 'min', 'hr': 'h', 'hour': 'h', '': 's'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +95,8 @@ def average_frames(cube: Cube, kept: np.ndarray, size: int, min_valid: float) ->
     with told_as_damage(path):
       # Whole rows, cropped in memory: one read per frame instead of one per row.
       frames = cube.hdu.section[start : min(block.stop, len(kept)), top : top + size, :]
-    frames = mask_lost(frames[:, :, left : left + size], cube.blank)
+    # Frame by frame, so that the blocks do not show in what is taken for a fill value.
+    frames = np.stack([mask_lost(frame, cube.blank, fill_value(frame)) for frame in frames[:, :, left : left + size]])
     finite = np.isfinite(frames)
     used[block] = kept[block] & np.any(finite & (frames != 0), axis=(1, 2))
     finite &= used[block][:, None, None]
@@ -114,24 +117,34 @@ def cadence_s(cards: Cards) -> float:
   if step is None or (step == 1 and not unit):
     return DEFAULT_CADENCE_S
   try:
-    cadence = (step * u.Unit({'sec': 's', 'secs': 's', '': 's'}.get(unit, unit))).to_value('s')
+    name = unit.lower() if unit in ('s', 'S') else unit.lower().removesuffix('s')
+    cadence = (step * u.Unit(TIMES.get(name, name))).to_value('s')
   except (ValueError, TypeError, u.UnitConversionError) as error:
     raise UserError(
-      f'{cards.path} has CDELT3 = {step:g} {unit}, which is no time between frames; set the cadence.'
+      f'{cards.path} has CDELT3 = {step:g} {unit}, which is no time between frames; set the cadence (cadence_s).'
     ) from error
   if not cadence > 0:
     raise UserError(f'{cards.path} has CDELT3 = {step:g} {unit}; the time between frames must be positive.')
   return float(cadence)
 
 
-def pixel_scale_mm(cards: Cards) -> float | None:
+def pixel_scale_mm(cards: Cards, is_needed: bool = False) -> float | None:
   """Returns the side of a pixel [Mm] from its scale (CDELT or CD) and CUNIT1, None where the header does not tell.
+
+  A scale of 1 without a unit is the default of the FITS standard and says nothing.
+
+  Args:
+    cards: The keywords.
+    is_needed: Whether a scale without its unit is refused: nobody else tells it.
 
   Raises:
     UserError: Pixels are not square, north is not up, or the unit is neither an angle on the Sun nor a length.
   """
-  if not cards.first('CDELT1', 'CD1_1') or not cards.first('CUNIT1'):
+  told = cards.first('CDELT1', 'CD1_1')
+  if not told or not cards.first('CUNIT1'):
     _check_upright(cards, roll(cards) or 0.0)
+    if told and is_needed and cards.number(told) != 1:
+      raise UserError(f'{cards.path} has {told} but no CUNIT1; add the unit, or give the side of a pixel in Mm.')
     return None
   unit, unit_2 = cards.text('CUNIT1'), cards.text('CUNIT2')
   angle = angle_unit(unit)

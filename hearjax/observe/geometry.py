@@ -8,39 +8,42 @@ import itertools
 import math
 import re
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from astropy.wcs import WCS, FITSFixedWarning
 
 from hearjax.checks import UserError
-from hearjax.solar import wrap_degrees
+from hearjax.solar import SOLAR_RADIUS_MM, wrap_degrees
 from hearjax.survey.headers import Cards
 
 AXES = (('HPLN', 'HPLT'), ('CRLN', 'CRLT'), ('HGLN', 'HGLT'))
+OLD_AXES = {'SOLAR-X': 'HPLN-TAN', 'SOLAR_X': 'HPLN-TAN', 'SOLAR-Y': 'HPLT-TAN', 'SOLAR_Y': 'HPLT-TAN'}
 HELIOGRAPHIC = ('CRLN', 'HGLN')
 ANGLES = {'deg': 1.0, 'arcmin': 1 / 60, 'arcsec': 1 / 3600, 'rad': 180 / math.pi, 'mas': 1 / 3.6e6}
 _ANGLE_NAMES = {
-  'deg': r'd(eg(ree)?s?)?',
+  'deg': r'deg(ree)?s?',
   'arcmin': r'(arc|a)[ -]?min(ute)?s?',
   'arcsec': r'(arc|a)[ -]?sec(ond)?s?',
   'rad': r'rad(ian)?s?',
   'mas': r'mas|milliarcsec(ond)?s?',
 }
 ROLLS = ('CROTA2', 'CROTA1', 'CROTA')
-OTHER_ROLLS = ('SC_ROLL', 'P_ANGLE', 'ROLLANGL')
+OTHER_ROLLS = ('SC_ROLL', 'ROLL', 'ROLLANGL', 'P_ANGLE')
 DISTORTIONS = ('A_ORDER', 'B_ORDER', 'CPDIS1', 'CPDIS2', 'CQDIS1', 'CQDIS2', 'D2IMDIS1', 'D2IMDIS2')
 MATRIX_TOLERANCE = 2e-3  # Between two ways to tell roll and scale: 0.1 deg, which is 2 arcsec at the limb.
 
-LATITUDES = ('CRLT_OBS', 'HGLT_OBS', 'SOLAR_B0', 'OBS_B0', 'B0')
-CARRINGTON_LONGITUDES = ('CRLN_OBS', 'SOLAR_L0', 'OBS_L0', 'L0')
+LATITUDES = ('CRLT_OBS', 'HGLT_OBS', 'SOLAR_B0', 'SOLAR-B0', 'OBS_B0', 'B0')
+CARRINGTON_LONGITUDES = ('CRLN_OBS', 'SOLAR_L0', 'SOLAR-L0', 'OBS_L0', 'L0')
 STONYHURST_LONGITUDES = ('HGLN_OBS',)
-DISTANCES = ('DSUN_OBS', 'DSUN', 'DSUN_AU', 'OBS_DIST')
+DISTANCES = {'DSUN_OBS': 'm', 'DSUN': 'm', 'DSUN_AU': 'AU', 'OBS_DIST': 'AU'}  # And the unit of each by its name.
 OTHER_OBSERVERS = ('HEEX_OBS', 'HEQX_OBS', 'HAEX_OBS', 'HCIX_OBS', 'GEOX_OBS')
 OBSERVER_TOLERANCE_DEG = 0.5  # L0 of JSOC headers is 0.07 deg larger than that of the ephemeris.
 AU = 149_597_870_700.0  # IAU 2012 Resolution B2 [m].
 LENGTHS = {'m': 1.0, 'km': 1e3, 'Mm': 1e6, 'AU': AU}
 # What can be meant, whatever the unit [m]: the photosphere of any author; 0.03 AU, within Parker's orbit, to 6 AU.
+LENGTH_TOLERANCE = 0.02  # Between two ways to tell one; Earth and L1 differ by 1 %.
 RADIUS_RANGE = (6.9e8, 7.05e8)
 DISTANCE_RANGE = (0.03 * AU, 6 * AU)
 
@@ -53,22 +56,21 @@ def standard_geometry(cards: Cards, shape: tuple[int, int]) -> tuple[dict[str, A
     shape: Its size along y and x [px].
 
   Returns:
-    CTYPEi, CUNITi, CRPIXi, CRVALi, CDELTi, PCi_j, PVi_m; where the header tells them HGLT_OBS and HGLN_OBS or CRLT_OBS
-    and CRLN_OBS [deg] with DSUN_OBS [m], and RSUN_REF [m]. Then sentences, in the order in which they came up.
+    CTYPEi, CUNITi, CRPIXi, CRVALi, CDELTi, PCi_j, PVi_m, and RSUN_REF [m]; where the header tells them HGLT_OBS and
+    HGLN_OBS or CRLT_OBS and CRLN_OBS [deg], and DSUN_OBS [m]. Then what was assumed, in words.
 
   Raises:
     UserError: What places the pixels lacks, contradicts itself, or is not understood.
   """
   notes: list[str] = []
   axes = _axes(cards, shape)
-  radius = _length(cards, ('RSUN_REF',), RADIUS_RANGE, 'a radius of the Sun', notes)
-  observer = _observer(cards, radius, notes)
-  if radius is None and observer:
-    radius = _radius_from_angle(cards, observer['DSUN_OBS'])
-  geometry = axes | observer
-  if radius is not None:
-    geometry['RSUN_REF'] = radius
-  return geometry, notes
+  radius = _length(cards, {'RSUN_REF': 'm'}, RADIUS_RANGE, 'a radius of the Sun', notes)
+  distance = _length(cards, DISTANCES, DISTANCE_RANGE, 'a distance from the Sun', notes)
+  radius, distance = _by_angular_radius(cards, radius, distance, notes)
+  if radius is None:
+    radius = SOLAR_RADIUS_MM * 1e6
+    notes.append(f'radius of the Sun not in the header, {SOLAR_RADIUS_MM} Mm assumed')
+  return {**axes, **_observer(cards, distance), 'RSUN_REF': radius}, notes
 
 
 def angle_unit(text: str) -> str | None:
@@ -111,6 +113,8 @@ def scale_and_matrix(cards: Cards, units: np.ndarray) -> dict[str, float]:
   ways = {}  # Keywords -> scale, and the matrix that it is multiplied with.
   cd = _matrix(cards, 'CD', 0.0)
   given = [cards.number(key) for key in ('CDELT1', 'CDELT2')]
+  if cd is not None and given == [1.0, 1.0]:
+    given = [None, None]  # The default of the standard beside a CD matrix: it says nothing.
   if cd is not None:
     cd = cd * units[:, None]
     length = np.linalg.norm(cd, axis=1)
@@ -143,14 +147,15 @@ def scale_and_matrix(cards: Cards, units: np.ndarray) -> dict[str, float]:
 
 def _axes(cards: Cards, shape: tuple[int, int]) -> dict[str, Any]:
   names = [(cards.text(key) or '').upper() for key in ('CTYPE1', 'CTYPE2')]
+  names = [OLD_AXES.get(name, name) for name in names]
   if tuple(name[:4] for name in names) not in AXES:
     raise UserError(
       f'{cards.path} has the axes {names[0]!r} and {names[1]!r} (CTYPE1, CTYPE2); solar coordinates are needed, '
       'longitude first: HPLN/HPLT, CRLN/CRLT or HGLN/HGLT.'
     )
   distortion = cards.first(*DISTORTIONS)
-  if distortion or names[0].endswith('-SIP'):
-    raise UserError(f'{cards.path} has a distortion of its pixels ({distortion or names[0]}), which is not understood.')
+  if distortion or any(name.endswith('-SIP') for name in names):
+    raise UserError(f'{cards.path} has a distortion of its pixels ({distortion or "-SIP"}), which is not understood.')
   scale = () if cards.first('CD1_1', 'CD1_2') else ('CDELT1', 'CDELT2')
   needed = ('CRPIX1', 'CRPIX2', 'CRVAL1', 'CRVAL2', 'CUNIT1', 'CUNIT2', *scale)
   absent = [key for key in needed if key not in cards.values]
@@ -205,6 +210,7 @@ def _check_native_pole(cards: Cards, axes: dict[str, Any]) -> None:
   wcs.wcs.ctype = [axes['CTYPE1'], axes['CTYPE2']]
   wcs.wcs.cunit = [axes['CUNIT1'], axes['CUNIT2']]
   wcs.wcs.crval = [axes['CRVAL1'], axes['CRVAL2']]
+  wcs.wcs.set_pv([(int(key[2]), int(key[4:]), value) for key, value in axes.items() if key.startswith('PV')])
   try:
     with warnings.catch_warnings():
       warnings.simplefilter('ignore', FITSFixedWarning)
@@ -219,54 +225,64 @@ def _check_native_pole(cards: Cards, axes: dict[str, Any]) -> None:
 # --- Observer ---------------------------------------------------------------------------------------------------
 
 
-def _observer(cards: Cards, radius: float | None, notes: list[str]) -> dict[str, float]:
-  """Returns the position of the observer in the standard keywords; empty where the header does not tell it at all."""
-  latitude = _agreed(cards, LATITUDES)
-  carrington, stonyhurst = _agreed(cards, CARRINGTON_LONGITUDES), _agreed(cards, STONYHURST_LONGITUDES)
-  distance = _length(cards, DISTANCES, DISTANCE_RANGE, 'a distance from the Sun', notes)
+def _observer(cards: Cards, distance: float | None) -> dict[str, float]:
+  """Returns the position of the observer in the standard keywords; without angles where the header tells none.
+
+  Args:
+    cards: The keywords.
+    distance: From the centre of the Sun [m], None where it is not told.
+  """
+  latitude = agreed(cards, *LATITUDES)
+  carrington, stonyhurst = agreed(cards, *CARRINGTON_LONGITUDES), agreed(cards, *STONYHURST_LONGITUDES)
   if latitude is None and carrington is None and stonyhurst is None:
     other = cards.first(*OTHER_OBSERVERS)
     if other:
       raise UserError(
         f'{cards.path} gives the observer as {other}, which is not understood; add HGLN_OBS, HGLT_OBS and DSUN_OBS.'
       )
-    return {}
-  if distance is None and 'RSUN_OBS' in cards.values:
-    distance = (radius or np.mean(RADIUS_RANGE)) / math.sin(math.radians(cards.number('RSUN_OBS') / 3600))
-    if not DISTANCE_RANGE[0] < distance < DISTANCE_RANGE[1]:
-      raise UserError(f'{cards.path} has RSUN_OBS = {cards.number("RSUN_OBS"):g}, which is no radius in arcsec.')
-    notes.append('distance of the observer from RSUN_OBS')
-  lacking = [
-    keyword
-    for keyword, value in (
-      ('CRLT_OBS', latitude),
-      ('CRLN_OBS', stonyhurst if carrington is None else carrington),
-      ('DSUN_OBS', distance),
-    )
-    if value is None
-  ]
+    return {} if distance is None else {'DSUN_OBS': distance}
+  longitude = stonyhurst if carrington is None else carrington
+  needed = {'CRLT_OBS': latitude, 'CRLN_OBS': longitude, 'DSUN_OBS': distance}
+  lacking = [keyword for keyword, value in needed.items() if value is None]
   if lacking:
     raise UserError(
       f'{cards.path} gives only part of the position of the observer; add {", ".join(lacking)} (angles in deg, '
       'distance in m).'
     )
-  system, longitude = ('HG', stonyhurst) if carrington is None else ('CR', carrington)
+  system = 'HG' if carrington is None else 'CR'
   return {f'{system}LN_OBS': longitude, f'{system}LT_OBS': latitude, 'DSUN_OBS': distance}
 
 
-def _radius_from_angle(cards: Cards, distance: float) -> float | None:
-  """Returns the radius of the Sun [m] that RSUN_OBS [arcsec] means, None without it."""
+def _by_angular_radius(
+  cards: Cards, radius: float | None, distance: float | None, notes: list[str]
+) -> tuple[float | None, float | None]:
+  """Returns radius and distance [m]; RSUN_OBS [arcsec] ties them together, and gives the one that is not told."""
   angle = cards.number('RSUN_OBS')
   if angle is None:
-    return None
-  radius = distance * math.sin(math.radians(angle / 3600))
-  if not RADIUS_RANGE[0] < radius < RADIUS_RANGE[1]:
-    raise UserError(f'{cards.path} has RSUN_OBS = {angle:g}, which is no radius of the Sun in arcsec at its distance.')
-  return radius
+    return radius, distance
+  sine = math.sin(math.radians(angle / 3600))
+  if distance is None:
+    reference = radius or SOLAR_RADIUS_MM * 1e6
+    if not DISTANCE_RANGE[0] * sine < reference < DISTANCE_RANGE[1] * sine:
+      raise UserError(f'{cards.path} has RSUN_OBS = {angle:g}, which is no radius of the Sun in arcsec.')
+    notes.append('distance of the observer from RSUN_OBS')
+    return radius, reference / sine
+  if radius is None and RADIUS_RANGE[0] < distance * sine < RADIUS_RANGE[1]:
+    return distance * sine, distance
+  if radius is None or abs(distance * sine / radius - 1) > LENGTH_TOLERANCE:
+    raise UserError(
+      f'{cards.path} contradicts itself: RSUN_OBS is {angle:g} arcsec, at the distance of {distance:.4g} m the radius '
+      'of the Sun is another one; remove the wrong card.'
+    )
+  return radius, distance
 
 
-def _agreed(cards: Cards, keywords: tuple[str, ...]) -> float | None:
-  """Returns the angle [deg] that keywords of one meaning tell, None where there is none of them."""
+def agreed(cards: Cards, *keywords: str) -> float | None:
+  """Returns the angle [deg] that keywords of one meaning tell, None where there is none of them.
+
+  Raises:
+    UserError: They do not agree, or one is no number.
+  """
   told = {keyword: cards.number(keyword) for keyword in keywords if keyword in cards.values}
   _check_agreement(cards, told, OBSERVER_TOLERANCE_DEG)
   return next(iter(told.values()), None)
@@ -281,22 +297,30 @@ def _check_agreement(cards: Cards, told: dict[str, float], tolerance_deg: float)
 
 
 def _length(
-  cards: Cards, keywords: tuple[str, ...], limits: tuple[float, float], meaning: str, notes: list[str]
+  cards: Cards, keywords: Mapping[str, str], limits: tuple[float, float], meaning: str, notes: list[str]
 ) -> float | None:
-  """Returns a length [m] in whichever unit it is told; one that is told in another unit than metres is noted."""
+  """Returns a length [m] in whichever unit it is told; one that is told in another than the usual one is noted.
+
+  Args:
+    cards: The keywords of the image.
+    keywords: Keywords of the length, and the usual unit of each.
+    limits: Between which it must lie [m].
+    meaning: What it is.
+    notes: Where to note.
+  """
   found: dict[str, float] = {}
-  for keyword in keywords:
+  for keyword, usual in keywords.items():
     value = cards.number(keyword)
     if value is None:
       continue
     unit = next((unit for unit, factor in LENGTHS.items() if limits[0] < value * factor < limits[1]), None)
     if unit is None:
       raise UserError(f'{cards.path} has {keyword} = {value:g}, which is not {meaning} in m, km, Mm or AU.')
-    if unit != 'm':
+    if unit != usual:
       notes.append(f'{keyword} taken to be in {unit}')
     found[keyword] = value * LENGTHS[unit]
   for (name, one), (other_name, other) in itertools.combinations(found.items(), 2):
-    if abs(one / other - 1) > 0.01:
+    if abs(one / other - 1) > LENGTH_TOLERANCE:
       raise UserError(
         f'{cards.path} contradicts itself: {name} is {one:.4g} m and {other_name} is {other:.4g} m; remove the wrong '
         'card.'

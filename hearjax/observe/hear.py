@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from hearjax.checks import UserError
 from hearjax.observe import cubes
+from hearjax.observe.geometry import LATITUDES, agreed
 from hearjax.observe.region_table import Region
 from hearjax.observe.times import FIRST_FRAME, first_frame_time
 from hearjax.solar import DEFAULT_PIXEL_SCALE_MM, rotated, wrap_degrees
@@ -44,8 +45,8 @@ class ImportSettings:
     until_emergence: Leave out the frames after the emergence time, and the intervals that are centred after it.
     cadence_s: Time between frames [s]; from the header for None.
     pixel_scale_mm: Side of a pixel [Mm] where the header does not tell; 1.39 Mm for None.
-    min_frames: Fraction of the frames of a cube that must be used: neither left out nor empty. A magnetogram of fewer
-      is left out, since it covers another time, and is noisier, than what it stands for.
+    min_frames: Fraction of the frames of 410 min that must be there and used: neither left out nor empty. A
+      magnetogram of fewer is left out, since it covers another time, and is noisier, than what it stands for.
     min_valid: Fraction of the averaged frames in which a pixel must be finite; NaN where it is not.
     max_missing: Fraction of such pixels above which a magnetogram is left out.
   """
@@ -151,7 +152,8 @@ def import_region(
       frame_hours = _frame_hours(cards, region, interval, n_frames, cadence)
       kept = frame_hours <= 0 if settings.until_emergence else np.ones(n_frames, bool)
       field, used = cubes.average_frames(cube, kept, settings.size, settings.min_valid)
-    enough = used.any() and np.sum(used) >= settings.min_frames * n_frames
+    wanted = hear_intervals.WINDOW_HOURS * 3600 / cadence
+    enough = used.any() and np.sum(used) >= settings.min_frames * wanted
     if enough and np.mean(np.isnan(field)) <= settings.max_missing:
       start, end = frame_hours[used][[0, -1]] + np.array([-0.5, 0.5]) * cadence / 3600
       rows.append(_describe(cards, region, interval, float(start), float(end), int(np.sum(used))))
@@ -274,8 +276,7 @@ def _viewing_angle(cards: Cards, region: Region, hours: float, time: Time) -> tu
 
   A tracked region keeps its Carrington longitude, so its central-meridian distance grows at the synodic rate.
   """
-  cmd = _first_number(cards, 'CMD', 'LONCM')
-  b0 = _first_number(cards, 'CRLT_OBS', 'HGLT_OBS')
+  cmd, b0 = agreed(cards, 'CMD', 'LONCM'), agreed(cards, *LATITUDES)
   b0 = region.b0 if b0 is None else b0
   if cmd is None and region.cmd is not None:
     cmd = rotated(region.cmd, hours)
@@ -289,7 +290,10 @@ def _viewing_angle(cards: Cards, region: Region, hours: float, time: Time) -> tu
       ) from error
     cmd = wrap_degrees(region.longitude - sun.L0(time).to_value('deg'))
     b0 = sun.B0(time).to_value('deg') if b0 is None else b0
-  mu = _first_number(cards, 'MU', 'MEANMU')
+  keyword = cards.first('MU', 'MEANMU')
+  mu = cards.number(keyword) if keyword else None
+  if mu is not None and not 0 < mu <= 1:
+    raise UserError(f'{cards.path} has {keyword} = {mu:g}; the cosine of an angle on the visible Sun is needed.')
   if mu is None and b0 is None:
     warnings.warn('B0 is not known for some cubes; mu is computed as if it were 0 (add a column b0).', stacklevel=2)
   if mu is None:
@@ -297,13 +301,8 @@ def _viewing_angle(cards: Cards, region: Region, hours: float, time: Time) -> tu
   return float(cmd), float(mu)
 
 
-def _first_number(cards: Cards, *keywords: str) -> float | None:
-  keyword = cards.first(*keywords)
-  return cards.number(keyword) if keyword else None
-
-
 def _pixel_scale_mm(cards: Cards, settings: ImportSettings) -> float:
-  given = cubes.pixel_scale_mm(cards)
+  given = cubes.pixel_scale_mm(cards, is_needed=settings.pixel_scale_mm is None)
   if given is None:
     return settings.pixel_scale_mm or DEFAULT_PIXEL_SCALE_MM
   if settings.pixel_scale_mm:

@@ -13,11 +13,11 @@ from sunpy.coordinates import get_earth
 from sunpy.map import GenericMap
 
 from hearjax.checks import UserError
-from hearjax.observe.geometry import OBSERVER_TOLERANCE_DEG, standard_geometry
+from hearjax.observe.geometry import LENGTH_TOLERANCE, OBSERVER_TOLERANCE_DEG, standard_geometry
 from hearjax.observe.times import observation_time
 from hearjax.solar import wrap_degrees
 from hearjax.survey.headers import Cards, field_unit, find_field, is_gauss, quality_bits, told_as_damage
-from hearjax.survey.pixels import lost_blank, mask_lost
+from hearjax.survey.pixels import fill_value, lost_blank, mask_lost
 
 EARTH_NOTE = 'observer not in the header, Earth assumed'
 
@@ -54,8 +54,8 @@ def read_magnetogram(path: str | os.PathLike) -> GenericMap:
   time = observation_time(cards)
   if time is None:
     raise UserError(f'{path} does not say when it was observed; set DATE-OBS in the header.')
-  if 'DSUN_OBS' not in geometry:
-    geometry |= _earth(time)
+  if not {'CRLT_OBS', 'HGLT_OBS'} & set(geometry):
+    geometry |= _earth(cards, time, geometry.get('DSUN_OBS'))
     notes.append(EARTH_NOTE)
   header = {**geometry, 'DATE-OBS': time.utc.isot, 'BUNIT': 'G', 'QUALITY': quality_bits(cards)}
   if notes:
@@ -67,7 +67,8 @@ def _read_image(path: pathlib.Path) -> tuple[np.ndarray, Cards]:
   with told_as_damage(path), path.open('rb') as file, fits.open(file, memmap=False) as hdus:
     hdu, cards = find_field(path, hdus, axes=('y', 'x'))
     blank = lost_blank(hdu.header)  # Before the data are read: astropy then changes the header.
-    return mask_lost(hdu.data, blank), cards
+    data = hdu.data.reshape(hdu.shape[-2:])
+  return mask_lost(data, blank, fill_value(data)), cards
 
 
 def _check_unit(cards: Cards) -> None:
@@ -77,13 +78,19 @@ def _check_unit(cards: Cards) -> None:
     raise UserError(f'{cards.path} has BUNIT {field_unit(cards)!r}; a magnetogram in Gauss or Mx/cm^2 is needed.')
 
 
-def _earth(time: Time) -> dict[str, float]:
-  """Returns the position of the Earth as keywords of the observer."""
+def _earth(cards: Cards, time: Time, distance: float | None) -> dict[str, float]:
+  """Returns the position of the Earth as keywords of the observer, whose distance must be Earth's where it is told."""
   earth = get_earth(time)
+  own = earth.radius.to_value(u.m)
+  if distance is not None and abs(distance / own - 1) > LENGTH_TOLERANCE:
+    raise UserError(
+      f'{cards.path} has an observer {distance:.4g} m from the Sun, where the Earth is not ({own:.4g} m), and does not '
+      'say where he is; add CRLN_OBS and CRLT_OBS (in deg).'
+    )
   return {
     'HGLN_OBS': earth.lon.to_value(u.deg),
     'HGLT_OBS': earth.lat.to_value(u.deg),
-    'DSUN_OBS': earth.radius.to_value(u.m),
+    'DSUN_OBS': own,
   }
 
 

@@ -25,6 +25,7 @@ from hearjax.survey.index import KIND_OF_LABEL, check_pairs, region_file
 DEFAULT_PATTERN = '{region_id}/{region_id}_TI{interval:+03d}.fits'
 NAMES = ('region_id', 'pair_id')
 REGION_COLUMNS = (*NAMES, 'kind', 'latitude', 'longitude', 'emergence_time', 'noaa')
+LABELS = {'EAR': ('1', '1.0', 'true'), 'CR': ('0', '0.0', 'false')}
 EMPTY = ('', '--', 'nan', 'na', 'n/a', 'none', 'null')  # What stands in a cell that holds nothing.
 
 
@@ -110,7 +111,7 @@ def _read_row(path: pathlib.Path, table: Table, number: int) -> Region:
   if kind not in KIND_OF_LABEL.values():
     raise UserError(f'{where}: kind is {kind!r}; it must be EAR or CR.')
   label = cells.get('label')
-  if label is not None and str(label) not in (str(int(kind == 'EAR')), str(float(kind == 'EAR'))):
+  if label is not None and str(label).lower() not in LABELS[kind]:
     raise UserError(f'{where}: label {label} contradicts kind {kind}; EAR goes with 1, CR with 0.')
   emergence = needed('emergence_time')
   try:

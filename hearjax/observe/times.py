@@ -17,12 +17,15 @@ CLOCKS = {
   'DATE-END': ('TIME-END',),
 }
 # The middle of an observation, then what is nearest to it. T_OBS is the middle, T_REC the nominal one (JSOC).
-MIDDLE = ('DATE-AVG', 'T_OBS', 'DATE-OBS', 'DATE_OBS', 'T_REC', 'DATE-BEG')
+BETWEEN = 'the middle of DATE-BEG and DATE-END'
+MIDDLE = ('DATE-AVG', 'T_OBS', BETWEEN, 'DATE-OBS', 'DATE_OBS', 'T_REC')
+LONGEST_SPREAD_HOURS = 6.0  # Between them: half of a mean over 410 min, and more.
 FIRST_FRAME = ('T_REC', 'DATE-OBS', 'T_OBS', 'TSTART', 'T_START')
-JULIAN = {'MJD-AVG': 'mjd', 'MJD-OBS': 'mjd', 'JD': 'jd'}
+JULIAN = ('MJD-AVG', 'MJD-OBS')
 SCALES = {'UTC': 'utc', 'UT': 'utc', 'GMT': 'utc', 'Z': 'utc', 'TAI': 'tai', 'TT': 'tt'}
-JSOC_MISSING = '-4712.01.01'  # Where JSOC has no time, it writes the first day of the Julian calendar.
-MIDNIGHT = '00:00:00'
+# Where JSOC has no time, it writes the first day of the Julian calendar.
+MISSING = re.compile(r'-4712.*|missing|unknown|nan|n/a', re.IGNORECASE)
+SAME_CLOCK_S = 60.0  # Two clocks of one header that differ by less are the same, rounded.
 
 _CLOCK = r'(\d\d?:\d\d(?::\d\d(?:\.\d*)?)?)'
 _DATE = r'(\d{4})[./-](\d\d?)[./-](\d\d?)'
@@ -44,29 +47,61 @@ def parse_time(text: str, scale: str = 'utc', clock: str | None = None) -> Time:
   if not match:
     raise UserError(f'{text!r} is not a time; write it as 2011-02-14T20:35:15, or as JSOC does.')
   year, month, day, own_clock, named = match.groups()
-  clock = clock.strip().rstrip('Zz') if clock else None
-  if own_clock and clock and own_clock.partition('.')[0] != MIDNIGHT:
-    if own_clock[:5] != clock[:5]:
-      raise UserError(f'{text!r} and {clock!r} are two times of day; remove the wrong one.')
-    clock = None  # The same, told twice.
-  clock = clock or own_clock
-  if not clock:
+  if clock:
+    own_clock = _one_clock(own_clock, clock.strip().rstrip('Zz'))
+  if not own_clock:
     raise UserError(f'{text!r} is a day without a time of day; write it as 2011-02-14T20:35:15.')
   scale = SCALES[named.upper()] if named else scale
   try:
     datetime.date(int(year), int(month), int(day))
-    hours, minutes = clock.split(':', 1)
-    return Time(f'{year}-{int(month):02d}-{int(day):02d}T{int(hours):02d}:{minutes}', scale=scale).utc
+    hours, minutes = own_clock.split(':', 1)
+    return Time(f'{year}-{int(month):02d}-{int(day):02d}T{int(hours):02d}:{minutes}', scale=scale, format='isot').utc
   except ValueError as error:
-    raise UserError(f'{text!r} is not a time: {error}.') from error
+    raise UserError(f'{text!r} with the time of day {own_clock} is not a time.') from error
+
+
+def _one_clock(own: str | None, other: str) -> str:
+  """Returns the time of day that a date has with it, or that of a card of its own.
+
+  A date at midnight, to the second, is one without a time of day.
+  """
+  if not re.fullmatch(_CLOCK, other):
+    raise UserError(f'{other!r} is no time of day; write it as 20:35:15.')
+  if not own or _seconds(own) == 0:
+    return other
+  if abs(_seconds(own) - _seconds(other)) > SAME_CLOCK_S:
+    raise UserError(f'{own} and {other} are two times of day; remove the wrong one.')
+  return own
+
+
+def _seconds(clock: str) -> float:
+  return sum(float(part or 0) * 60**power for part, power in zip(clock.split(':'), (2, 1, 0), strict=False))
 
 
 def observation_time(cards: Cards) -> Time | None:
-  """Returns the middle of an observation, or the time nearest to it that the header tells; None where it tells none."""
-  start, end = (_time_of(cards, keyword) for keyword in ('DATE-BEG', 'DATE-END'))
-  if start and end and not cards.first('DATE-AVG', 'T_OBS'):
-    return start + (end - start) / 2
-  return _first_time(cards, MIDDLE)
+  """Returns the middle of an observation, or the time nearest to it that the header tells; None where it tells none.
+
+  Raises:
+    UserError: A time cannot be read, or two of them are those of different observations.
+  """
+  told = {keyword: _time_of(cards, keyword) for keyword in (*MIDDLE, 'DATE-BEG', 'DATE-END', *JULIAN)}
+  start, end = told['DATE-BEG'], told.pop('DATE-END')
+  half_hours = 0.0
+  if start is not None and end is not None:
+    half_hours = (end - start).to_value('hour') / 2
+    if half_hours < 0:
+      raise UserError(f'{cards.path} contradicts itself: DATE-END lies before DATE-BEG.')
+    told[BETWEEN] = start + (end - start) / 2
+  told = {keyword: time for keyword, time in told.items() if time is not None}
+  if not told:
+    return None
+  first, last = (pick(told, key=lambda keyword: told[keyword].mjd) for pick in (min, max))
+  if (told[last] - told[first]).to_value('hour') > max(LONGEST_SPREAD_HOURS, half_hours):
+    raise UserError(
+      f'{cards.path} contradicts itself: {first} is {told[first].isot} and {last} is {told[last].isot}; remove the '
+      'wrong card.'
+    )
+  return told[next(keyword for keyword in (*MIDDLE, 'DATE-BEG', *JULIAN) if keyword in told)]
 
 
 def first_frame_time(cards: Cards) -> Time | None:
@@ -91,9 +126,9 @@ def _time_of(cards: Cards, keyword: str) -> Time | None:
   if named not in SCALES:
     raise UserError(f'{cards.path} has TIMESYS {named!r}; known are {", ".join(SCALES)}.')
   if keyword in JULIAN:
-    return Time(cards.number(keyword), format=JULIAN[keyword], scale=SCALES[named]).utc
+    return Time(cards.number(keyword), format='mjd', scale=SCALES[named]).utc
   text = cards.text(keyword)
-  if text.startswith(JSOC_MISSING):
+  if MISSING.fullmatch(text):
     return None
   clock = cards.first(*CLOCKS.get(keyword, ()))
   try:

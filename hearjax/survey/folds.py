@@ -12,7 +12,7 @@ import pathlib
 import numpy as np
 
 from hearjax.checks import UserError
-from hearjax.files import write_whole
+from hearjax.files import told_as_damaged, write_whole
 from hearjax.survey.links import group_pairs, linked_pairs
 from hearjax.survey.survey import Survey, checksum
 
@@ -163,13 +163,11 @@ def read_splits(path: str | os.PathLike, survey: Survey) -> Splits:
   path = pathlib.Path(path)
   if not path.is_file():
     raise FileNotFoundError(f'There is no {path}.')
-  try:
+  with told_as_damaged(path, 'bring it back, or train again'):
     content = json.loads(path.read_text())
     content.pop('certificate', None)
     folds = tuple(Fold(**{side: tuple(names) for side, names in fold.items()}) for fold in content.pop('folds'))
     splits = Splits(folds=folds, **content)
-  except (ValueError, TypeError, KeyError, AttributeError) as error:
-    raise UserError(f'{path} is not a splits file ({error}).') from error
   certify(splits, survey)
   return splits
 

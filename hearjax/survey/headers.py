@@ -21,12 +21,11 @@ from hearjax.checks import UserError
 GAUSS_UNITS = ('gauss', 'g', 'mx/cm^2', 'mx/cm2', 'mx/cm**2', 'mx cm-2', 'mx cm^-2', 'mx cm**-2', 'mx / cm2')
 # JSOC writes the unit of one segment of several as `_BUNIT`.
 UNIT_KEYWORDS = ('BUNIT', '_BUNIT')
-# Names of images that stand beside a field.
+# Names (EXTNAME) of images that stand beside a field.
 BESIDE = re.compile(
-  r'(^|[^a-z])(err(or)?s?|std(dev)?|sigma|uncert\w*|var(iance)?|ivar|weights?|conf(id)?\w*|mask|bitmap|dq|qual\w*|'
-  r'continuum|doppler\w*|vlos|velocity|intensity)([^a-z]|$)'
+  r'(^|[^a-z])(err(or)?s?|std(dev)?|sigma|uncert\w*|var(iance)?|ivar|weights?|conf(id)?\w*|masks?|bitmap|dq|flags?|'
+  r'qual\w*)([^a-z]|$)'
 )
-NAME_KEYWORDS = ('EXTNAME', 'BTYPE')
 DAMAGE = 'File may have been truncated|Checksum verification failed|Datasum verification failed|Error validating header'
 _HEXADECIMAL = re.compile(r'0[xX][0-9a-fA-F]+|[0-9a-fA-F]{8}')
 
@@ -42,7 +41,7 @@ def told_as_damage(path: pathlib.Path) -> Iterator[None]:
       warnings.simplefilter('ignore', fits.verify.VerifyWarning)  # Odd cards are no damage; those used are checked.
       warnings.filterwarnings('error', DAMAGE, AstropyUserWarning)  # It is only warned of.
       yield
-  except UserError:
+  except (UserError, MemoryError):
     raise
   except Exception as error:
     if isinstance(error, OSError) and error.errno:
@@ -156,12 +155,12 @@ def find_field(path: pathlib.Path, hdus: fits.HDUList, axes: tuple[str, ...]) ->
     UserError: There is none, or several images may be it. One that is called an error, a mask or another quantity is
       not; of several, one in gauss is preferred to those without a unit.
   """
-  images = [hdu for hdu in hdus if hdu.is_image and len(hdu.shape or ()) == len(axes)]
+  images = [hdu for hdu in hdus if hdu.is_image and _axes_of(hdu, len(axes)) == len(axes)]
   if not images:
     shapes = ', '.join(str(hdu.shape) for hdu in hdus if hdu.is_image and hdu.shape) or 'none'
     raise UserError(f'{path} must hold an image with the axes [{", ".join(axes)}]; the shapes of its images: {shapes}.')
   cards = [read_cards(path, hdu.header, None if hdu is hdus[0] else hdus[0].header) for hdu in images]
-  names = [' '.join(one.text(keyword) or '' for keyword in NAME_KEYWORDS).strip() for one in cards]
+  names = [one.text('EXTNAME') or '' for one in cards]
   units = [is_gauss(one) for one in cards]
   if all(unit is False for unit in units):
     return images[0], cards[0]  # Whoever asked refuses the unit.
@@ -175,6 +174,14 @@ def find_field(path: pathlib.Path, hdus: fits.HDUList, axes: tuple[str, ...]) ->
       'MASK).'
     )
   return images[fields[0]], cards[fields[0]]
+
+
+def _axes_of(hdu: fits.ImageHDU, least: int) -> int:
+  """Returns how many axes an image has, without leading ones of length 1 beyond the `least` ones."""
+  shape = list(hdu.shape or ())
+  while len(shape) > least and shape[0] == 1:
+    del shape[0]
+  return len(shape)
 
 
 def is_gauss(cards: Cards) -> bool | None:

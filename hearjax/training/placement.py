@@ -71,7 +71,9 @@ def refusing_together() -> Iterator[None]:
 
 
 def _sentence(error: Exception) -> str:
-  return str(error) or type(error).__name__
+  if isinstance(error, (UserError, OSError)):
+    return str(error)
+  return f'Process {jax.process_index()} failed: {type(error).__name__}: {error}'
 
 
 def _tell_all(sentence: str) -> str:

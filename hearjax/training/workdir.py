@@ -1,6 +1,7 @@
 """The work directory of a run: its config, its log, and the rule that nothing finished is overwritten in silence."""
 
 import contextlib
+import dataclasses
 import importlib.metadata
 import json
 import os
@@ -13,14 +14,22 @@ import jax
 
 import hearjax
 from hearjax.checks import UserError
-from hearjax.files import plain, sole_writer, write_json, write_whole
+from hearjax.files import plain, sole_writer, told_as_damaged, write_json, write_whole
+from hearjax.forecast.domain import DOMAIN_ENTRIES
 from hearjax.training.placement import is_first_process
+from hearjax.training.settings import RunSettings
 from hearjax.verification.predictions import PREDICTIONS
 
 CONFIG_NAME = 'config.json'
 SPLITS_NAME = 'splits.json'
 LOG_NAME = 'metrics.jsonl'
 CHECKPOINTS = 'checkpoints'
+# What later scripts read in config.json.
+NEEDED = {
+  'settings': ('survey_checksum', 'splits_checksum', *(field.name for field in dataclasses.fields(RunSettings))),
+  'domain': DOMAIN_ENTRIES,
+  'environment': ('survey',),
+}
 PRODUCT = f'{PREDICTIONS}/cnn.ecsv'  # Its presence marks a run as finished.
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'astropy', 'scikit-learn')
 
@@ -76,7 +85,7 @@ def open_workdir(
   if (workdir / PRODUCT).exists():
     raise FileExistsError(f'{workdir} already holds a finished run ({PRODUCT}); name another work directory.')
   if (workdir / CONFIG_NAME).exists():
-    different = compare(read_config(workdir)['settings'], identity)
+    different = compare(_read_parts(workdir)['settings'], identity)
     if different:
       raise UserError(
         f'{workdir} holds an interrupted run with other settings ({"; ".join(different)}); '
@@ -103,16 +112,24 @@ def read_config(workdir: str | os.PathLike) -> dict[str, Any]:
 
   Raises:
     FileNotFoundError: `workdir` is not a work directory.
-    UserError: The file is damaged.
+    UserError: The file is damaged, or of a version that wrote something else.
   """
+  parts = _read_parts(workdir)
+  with told_as_damaged(pathlib.Path(workdir) / CONFIG_NAME, 'bring it back, or train again'):
+    for part, names in NEEDED.items():
+      for name in names:
+        parts[part][name]
+  return parts
+
+
+def _read_parts(workdir: str | os.PathLike) -> dict[str, Any]:
+  """Returns the parts of config.json, whatever is in them: an interrupted run may be of another version."""
   path = pathlib.Path(workdir) / CONFIG_NAME
   if not path.is_file():
     raise FileNotFoundError(f'{workdir} is not a work directory: there is no {CONFIG_NAME} in it; run train first.')
-  try:
+  with told_as_damaged(path, 'bring it back, or train again'):
     content = json.loads(path.read_text())
-    return {part: dict(content[part]) for part in ('settings', 'domain', 'environment')}
-  except (ValueError, KeyError, TypeError) as error:
-    raise UserError(f'{path} is damaged ({error}).') from error
+    return {part: dict(content[part]) for part in NEEDED}
 
 
 def compare(old: dict[str, Any], new: dict[str, Any], prefix: str = '') -> list[str]:
@@ -157,12 +174,20 @@ class MetricsLog:
 
 
 def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
-  """Reads the whole lines of metrics.jsonl; none where the file is not there."""
+  """Reads the whole lines of metrics.jsonl; none where the file is not there.
+
+  Raises:
+    UserError: A line is damaged; one that is only half there at the end is left out.
+  """
   path = pathlib.Path(path)
   if not path.is_file():
     return []
   text = path.read_text()
-  return [json.loads(line) for line in text[: text.rfind('\n') + 1].splitlines()]
+  with told_as_damaged(path, 'remove its damaged lines'):
+    lines = [json.loads(line) for line in text[: text.rfind('\n') + 1].splitlines()]
+    for line in lines:
+      _key(line)
+  return lines
 
 
 def _key(line: dict[str, Any]) -> tuple[int, int, int]:

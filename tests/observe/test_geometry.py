@@ -74,6 +74,7 @@ SAME = {
   'roll of a further turn': {'CROTA2': 390.0},
   'CD matrix': {**NO_ROLL, **NO_SCALE, **CD},
   'CD matrix and CDELT': {**NO_ROLL, **CD},
+  'CD matrix, roll, and the CDELT that says nothing': {**CD, 'CDELT1': 1.0, 'CDELT2': 1.0},
   'CD matrix and roll': {**NO_SCALE, **CD},
   'PC matrix': {**NO_ROLL, **PC},
   'PC matrix and roll': PC,
@@ -90,6 +91,9 @@ SAME = {
   'distance told twice': {'DSUN_AU': DISTANCE / AU},
   'radius in km': {'RSUN_REF': 696000.0},
   'radius in Mm': {'RSUN_REF': 696.0},
+  'radius not told': {'RSUN_REF': None},
+  'axes as they were called once': {'CTYPE1': 'SOLAR-X', 'CTYPE2': 'SOLAR-Y'},
+  'observer of ground-based telescopes': {'CRLN_OBS': None, 'CRLT_OBS': None, 'SOLAR-L0': 120.0, 'SOLAR-B0': -5.0},
   'observer as others call it': {'CRLN_OBS': None, 'CRLT_OBS': None, 'L0': 120.0, 'B0': -5.0},
   'Stonyhurst observer': STONYHURST,
   'Stonyhurst observer, date and time apart': {**STONYHURST, 'DATE__OBS': '2012/03/06', 'TIME__OBS': '14:22:14.600'},
@@ -107,7 +111,7 @@ SAME = {
   'Stonyhurst observer, missing T_OBS': {**STONYHURST, 'T_OBS': '-4712.01.01_11:59:28_TAI'},
   'Stonyhurst observer, begin and end': {
     **STONYHURST,
-    'DATE__OBS': '2012-03-05T14:22:14',
+    'DATE__OBS': '2012-03-06T02:22:14',
     'DATE__BEG': '2012-03-06T02:22:14',
     'DATE__END': '2012-03-07T02:22:14',
   },
@@ -121,7 +125,7 @@ SAME = {
 def test_the_spot_is_where_it_is(tmp_path, cards):
   patch = read_spot(tmp_path, **cards)
   check_spot(patch)
-  assert patch.time == pytest.approx(patch.time) and patch.time.startswith('2012-03-06T14:22:14')
+  assert patch.time.startswith('2012-03-06T14:22:14')
   assert EARTH_NOTE not in patch.notes
 
 
@@ -130,9 +134,12 @@ def test_the_spot_is_where_it_is(tmp_path, cards):
   [
     ({'DSUN_OBS': DISTANCE / 1e3}, 'DSUN_OBS taken to be in km'),
     ({'DSUN_OBS': 1.0}, 'DSUN_OBS taken to be in AU'),
+    ({'DSUN_OBS': None, 'DSUN_AU': 1.0}, ''),
+    ({'RSUN_REF': None}, 'radius of the Sun not in the header, 695.7 Mm assumed'),
     ({'RSUN_REF': 695700.0}, 'RSUN_REF taken to be in km'),
     ({'DSUN_OBS': None, 'RSUN_OBS': 970.0}, 'distance of the observer from RSUN_OBS'),
     ({'CRLN_OBS': None, 'CRLT_OBS': None, 'DSUN_OBS': None}, EARTH_NOTE),
+    ({'CRLN_OBS': None, 'CRLT_OBS': None, 'DSUN_OBS': 0.992 * AU}, EARTH_NOTE),
     ({}, ''),
   ],
 )
@@ -164,9 +171,18 @@ def test_what_was_assumed_is_told(tmp_path, cards, note):
     ({'CRLN_OBS': None, 'CRLT_OBS': None, 'HEEX_OBS': 1.4e11}, 'HEEX_OBS, which is not understood'),
     ({'DSUN_AU': 0.5}, 'DSUN_OBS is 1.48e.11 m and DSUN_AU is 7.48e.10 m'),
     ({'DSUN_OBS': -1.0}, 'DSUN_OBS = -1, which is not a distance from the Sun in m, km, Mm or AU'),
-    ({'DSUN_OBS': None, 'RSUN_OBS': 0.27}, 'RSUN_OBS = 0.27, which is no radius in arcsec'),
+    ({'DSUN_OBS': None, 'RSUN_OBS': 0.27}, 'RSUN_OBS = 0.27, which is no radius of the Sun in arcsec'),
     ({'RSUN_REF': 1.0}, 'RSUN_REF = 1, which is not a radius of the Sun'),
-    ({'RSUN_REF': None, 'RSUN_OBS': 500.0}, 'RSUN_OBS = 500, which is no radius of the Sun'),
+    ({'RSUN_REF': None, 'RSUN_OBS': 500.0}, 'RSUN_OBS is 500 arcsec, at the distance of 1.48e.11 m the radius'),
+    ({'RSUN_OBS': 1900.0}, 'RSUN_OBS is 1900 arcsec, at the distance of 1.48e.11 m the radius'),
+    ({'CRLN_OBS': None, 'CRLT_OBS': None, 'DSUN_OBS': 0.5 * AU}, 'where the Earth is not .* add CRLN_OBS and CRLT_OBS'),
+    ({'CRLN_OBS': None, 'CRLT_OBS': None, 'DSUN_OBS': None, 'RSUN_OBS': 1900.0}, 'where the Earth is not'),
+    ({'T_OBS': '2011.03.06_14:22:00_TAI'}, 'T_OBS is 2011-03-06T14:21:26.000 and DATE-OBS is 2012'),
+    ({'DATE__BEG': '2012-03-07T00:00:00', 'DATE__END': '2012-03-06T00:00:00'}, 'DATE-END lies before DATE-BEG'),
+    ({'TIME__OBS': 14}, "'14' is no time of day"),
+    ({'DATE__OBS': '2012-03-06T24:00:00'}, 'is not a time'),
+    ({'CTYPE2': 'HPLT-TAN-SIP'}, 'distortion of its pixels'),
+    ({'CROTA2': None, 'ROLL': 0.7}, 'ROLL = 0.7 but no CROTA2'),
     ({'HGLT_OBS': 6.0}, 'CRLT_OBS is -5 and HGLT_OBS is 6'),
     ({'HGLN_OBS': 0.0, 'HGLT_OBS': -5.0}, 'HGLN_OBS is 0, but CRLN_OBS at its time means 146'),
     ({'DATE__OBS': '2012-03-06'}, "keyword DATE-OBS: '2012-03-06' is a day without a time of day"),
@@ -249,11 +265,11 @@ def test_an_image_beside_the_field_is_not_taken_for_it(tmp_path):
   ('text', 'unit'),
   [
     *[(text, 'arcsec') for text in ('arcsec', 'arcsecs', 'ARCSEC', 'arc-sec', 'asec', 'arcseconds', ' arcsec. ')],
-    *[(text, 'deg') for text in ('deg', 'Degree', 'DEGREES', 'degs', 'd')],
+    *[(text, 'deg') for text in ('deg', 'Degree', 'DEGREES', 'degs')],
     ('radian', 'rad'),
     ('arcmin', 'arcmin'),
     ('mas', 'mas'),
-    *[(text, None) for text in ('', 'm', 'Mm', 'sec', 'solRad', 'pixel', 'Sine Latitude')],
+    *[(text, None) for text in ('', 'd', 'm', 'Mm', 'sec', 'solRad', 'pixel', 'Sine Latitude')],
   ],
 )
 def test_units_of_angle_in_any_spelling(text, unit):
@@ -277,7 +293,7 @@ def test_scattered_lost_pixels_cost_their_own_flux(tmp_path, lost):
   seen = np.isfinite(patch.field)
   # Beside the holes the field is what it was but for the weights within a footprint.
   np.testing.assert_allclose(patch.field[seen], whole.field[seen], atol=0.06 * PEAK_GAUSS)
-  assert np.nansum(patch.field) / np.nansum(whole.field[seen]) == pytest.approx(1, abs=0.01)
+  assert np.nansum(patch.field) / whole.field.sum() > 0.97
 
 
 def test_lost_pixels_of_a_fine_source_are_left_out_of_the_means(tmp_path):
@@ -306,3 +322,26 @@ def test_a_block_whose_blank_keyword_was_lost_is_missing(tmp_path, kind):
   magnetogram = read_magnetogram(tmp_path / 'lost.fits')
   assert np.isnan(magnetogram.data[:, 128:]).all()
   assert np.nanmax(np.abs(magnetogram.data)) <= PEAK_GAUSS
+
+
+@pytest.mark.parametrize('fill', [-999.0, -3276.8, -32768.0, 9.97e36])
+def test_a_block_of_a_fill_value_among_floats_is_missing(tmp_path, fill):
+  field = spot().copy()
+  field[:, 128:] = fill
+  fits.PrimaryHDU(field, plain_header()).writeto(tmp_path / 'fill.fits')
+  magnetogram = read_magnetogram(tmp_path / 'fill.fits')
+  assert np.isnan(magnetogram.data[:, 128:]).all()
+  np.testing.assert_array_equal(magnetogram.data[:, :128], spot()[:, :128])
+
+
+def test_a_clipped_field_is_left_as_it_is(tmp_path):
+  clipped = np.clip(20 * spot(), -1000, 1000)
+  fits.PrimaryHDU(-clipped, plain_header()).writeto(tmp_path / 'clipped.fits')
+  magnetogram = read_magnetogram(tmp_path / 'clipped.fits')
+  np.testing.assert_array_equal(magnetogram.data, -clipped)
+  assert np.sum(magnetogram.data == -1000) >= 9
+
+
+def test_an_image_of_one_plane(tmp_path):
+  fits.PrimaryHDU(spot()[None], plain_header()).writeto(tmp_path / 'plane.fits')
+  check_spot(postel_patch(read_magnetogram(tmp_path / 'plane.fits'), *PLACE))

@@ -135,9 +135,10 @@ def test_until_emergence_needs_an_interval_before_it():
 def test_too_few_frames_are_no_mean_of_the_interval(tmp_path, good, is_kept):
   frames = np.random.default_rng(0).normal(0, 10, (N_FRAMES, 12, 12)).astype(np.float32)
   frames[good:] = np.nan
-  # Half of 35 frames.
-  survey = one_region(tmp_path, frames)
-  assert (survey is not None) == is_kept
+  # Half of 410 min are 17.1 frames, whether the others are empty or not there.
+  assert (one_region(tmp_path, frames) is not None) == is_kept
+  centred = {'T_REC': (EMERGENCE + (-2.93 - 0.1 * (good - 1)) * u.hour).isot}
+  assert (one_region(tmp_path, frames[:good], **centred) is not None) == is_kept
   assert one_region(tmp_path, frames, ImportSettings(size=8, min_frames=0)).n_frames[0] == good
 
 
@@ -168,7 +169,7 @@ def test_a_cube_with_nothing_in_it_is_left_out(tmp_path):
 @pytest.mark.parametrize('n_frames', [1, cubes.BLOCK_FRAMES, cubes.BLOCK_FRAMES + 1, 3 * cubes.BLOCK_FRAMES])
 def test_blocks_do_not_show(tmp_path, n_frames):
   frames = np.random.default_rng(n_frames).normal(0, 10, (n_frames, 11, 13)).astype(np.float32)
-  settings = ImportSettings(size=5, cadence_s=45.0)
+  settings = ImportSettings(size=5, cadence_s=45.0, min_frames=0)
   survey = one_region(tmp_path, frames, settings, T_REC=None, DATE_OBS_=(EMERGENCE - 2.93 * u.hour).isot)
   np.testing.assert_allclose(survey.field[0], frames[:, 3:8, 4:9].astype(float).mean(0), rtol=1e-5, atol=1e-6)
 
@@ -200,11 +201,13 @@ def test_time_keywords_and_their_scale(tmp_path):
   assert one_region(tmp_path, T_REC=None, TSTART=first.tai.isot, TIMESYS='TAI').hours[0] == pytest.approx(
     expected, abs=1e-5
   )
-  minutes = one_region(tmp_path, CDELT3=12.0, CUNIT3='min')
-  assert minutes.hours_end[0] == pytest.approx(-2.93 + 3.5, abs=1e-5)
-  shorter = one_region(tmp_path, settings=ImportSettings(size=8, cadence_s=360.0))
+  for unit in ('min', 'Minutes', 'MIN'):
+    minutes = one_region(tmp_path, CDELT3=12.0, CUNIT3=unit)
+    assert minutes.hours_end[0] == pytest.approx(-2.93 + 3.5, abs=1e-5)
+  shorter = one_region(tmp_path, settings=ImportSettings(size=8, cadence_s=360.0))  # 3.5 of 6.8 h.
   assert shorter.hours_end[0] - shorter.hours_start[0] == pytest.approx(3.5, abs=1e-5)
-  plain = one_region(tmp_path, CDELT3=1.0, CUNIT3=None, T_REC=(EMERGENCE - 2.93 * u.hour).isot)
+  settings = ImportSettings(size=8, min_frames=0)
+  plain = one_region(tmp_path, settings=settings, CDELT3=1.0, CUNIT3=None, T_REC=(EMERGENCE - 2.93 * u.hour).isot)
   assert plain.hours_end[0] - plain.hours_start[0] == pytest.approx(N_FRAMES * 45 / 3600, abs=1e-5)
 
 
@@ -492,6 +495,9 @@ def test_truncated_cube(tmp_path, kept, suffix):
     ({'CROTA': 5.0}, r'turned by 5 deg; maps with north up are needed'),
     ({'CROTA1': 'up'}, r"CROTA1 = 'up'; a number is needed"),
     ({'CUNIT1': 'deg', 'CD1_1': 0.0, 'CD1_2': -0.1, 'CD2_1': 0.1, 'CD2_2': 0.0}, r'turned by 90 deg'),
+    ({'CDELT1': 0.1}, r'has CDELT1 but no CUNIT1; add the unit, or give the side of a pixel in Mm'),
+    ({'MU': 5.0}, r'MU = 5; the cosine of an angle'),
+    ({'CMD': 10.0, 'LONCM': 20.0}, r'CMD is 10 and LONCM is 20'),
     ({'CDELT1': 0.1, 'CUNIT1': 'deg', 'CUNIT2': 'arcmin'}, r'one unit for both axes'),
     ({'CRLT_OBS': 'south'}, r"CRLT_OBS = 'south'; a number is needed"),
     ({'T_REC': None, 'DATE_OBS_': '2011-02-01'}, r'keyword DATE-OBS: .* a day without a time of day'),
@@ -554,6 +560,7 @@ TABLE_FAULTS = {
   'no rows': (lambda t: t.remove_rows(slice(None)), 'has no rows'),
   'unknown kind': (_set('kind', 'QS'), "row 1: kind is 'QS'; it must be EAR or CR"),
   'label against kind': (lambda t: t.add_column([1, 1, 1, 0], name='label'), 'row 2: label 1 contradicts kind CR'),
+  'label in words': (lambda t: t.add_column([True, False, True, True], name='label'), 'row 4: label True contradicts'),
   'duplicate': (_set('region_id', 'EAR0001'), 'has the region EAR0001 twice'),
   'half a pair': (lambda t: t.remove_row(1), r'pair 000 must be one EAR and one CR; it holds EAR0000 \(EAR\)'),
   'latitude': (_set('latitude', 120.0), 'row 1: latitude is 120 deg; it must lie between -90 and 90'),
@@ -613,12 +620,12 @@ def test_cells_that_may_be_empty(tmp_path, nothing):
     paths(tmp_path, '{cmd}_{interval}.fits', [emerging], [-1], False)
 
 
-@pytest.mark.parametrize('saved', ['utf-8-sig', 'utf-16', 'semicolons', 'ecsv as csv'])
+@pytest.mark.parametrize('saved', ['utf-8-sig', 'utf-16', 'semicolons', 'tabs', 'ecsv as csv'])
 def test_a_table_as_a_spreadsheet_saves_it(tmp_path, saved):
   region_rows().write(tmp_path / 'plain.csv', format='ascii.csv')
   region_rows().write(tmp_path / 'plain.ecsv', format='ascii.ecsv')
   text = (tmp_path / ('plain.ecsv' if saved == 'ecsv as csv' else 'plain.csv')).read_text()
-  text = text.replace(',', ';') if saved == 'semicolons' else text
+  text = text.replace(',', {'semicolons': ';', 'tabs': '\t'}.get(saved, ','))
   encoding = saved if saved.startswith('utf') else 'utf-8-sig'
   (tmp_path / 'regions.csv').write_bytes(text.replace('\n', '\r\n').encode(encoding))
   plain, saved_regions = (region_table.read_regions(tmp_path / name) for name in ('plain.csv', 'regions.csv'))

@@ -133,7 +133,7 @@ def test_impossible_folds(n_folds, pairs, message):
 def test_a_file_that_holds_no_folds(tmp_path, tiny_survey):
   path = tmp_path / 'splits.json'
   path.write_text('{"folds": 3}')
-  with pytest.raises(ValueError, match='not a splits file'):
+  with pytest.raises(ValueError, match=r'is damaged \(.*\); bring it back'):
     read_splits(path, tiny_survey)
   with pytest.raises(FileNotFoundError, match='There is no'):
     read_splits(tmp_path / 'other.json', tiny_survey)

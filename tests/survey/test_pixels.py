@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from hearjax.survey.pixels import lost_blank, mask_lost
+from hearjax.survey.pixels import fill_value, lost_blank, mask_lost
 
 
 @pytest.mark.parametrize(
@@ -19,26 +19,39 @@ from hearjax.survey.pixels import lost_blank, mask_lost
   ],
 )
 def test_the_smallest_integer_stands_for_blank(bits, zero, scale, blank):
-  found = lost_blank(fits.Header({'BITPIX': bits, 'BZERO': zero, 'BSCALE': scale}))
+  header = fits.Header({'BITPIX': bits, 'BZERO': zero, 'BSCALE': scale})
+  found = lost_blank(header)
   assert found == (None if blank is None else pytest.approx(blank))
+  header['BLANK'] = -1
+  assert lost_blank(header) is None
 
 
 def test_what_cannot_be_a_field_is_missing():
   field = np.random.default_rng(0).normal(0, 10, (2, 20, 20))
   expected = field.copy()
-  for value, place in ((np.inf, (0, 0, 0)), (1e20, (0, 3, 3)), (-9999, (1, 5, 5)), (-3276.8, (1, 7, 8))):
+  for value, place in ((np.inf, (0, 0, 0)), (-1.8e308, (0, 3, 3)), (-9999, (1, 5, 5)), (-3276.8, (1, 7, 8))):
     field[place], expected[place] = value, np.nan
-  field[0, 10:13, 2:6] = expected[0, 10:13, 2:6] = -999.0
-  expected[0, 10:13, 2:6] = np.nan
-  masked = mask_lost(field, blank=-3276.8)
+  masked = mask_lost(field, -3276.8, None)
   assert masked.dtype == np.float32
   np.testing.assert_array_equal(masked, expected.astype(np.float32))
 
 
-def test_a_field_is_left_alone():
+def test_a_fill_value_stands_alone():
   rng = np.random.default_rng(0)
-  strong = rng.normal(0, 2000, (20, 20)).round(1).astype(np.float32)  # Single neighbours may be equal.
-  strong[5, 5:9] = 1500.0
-  weak = np.full((20, 20), 300.0, np.float32)
-  for field in (strong, weak, np.zeros((4, 4), np.float32), np.full((2, 2), 1500.0, np.float32)):
-    np.testing.assert_array_equal(mask_lost(field, blank=-32768.0), field)
+  field = rng.normal(0, 100, (40, 40))
+  assert fill_value(field) is None
+  for fill, count, found in ((-999.0, 9, True), (-999.0, 8, False), (-800.0, 20, False), (999.0, 20, False)):
+    with_fill = field.copy()
+    with_fill.flat[rng.permutation(field.size)[:count]] = fill
+    assert fill_value(with_fill) == (fill if found else None)
+
+
+def test_a_strong_or_clipped_field_has_none():
+  rng = np.random.default_rng(0)
+  strong = rng.normal(0, 2000, (40, 40))
+  for field in (strong, np.clip(strong, -1500, 1500), np.clip(strong, -1500, 9000), np.zeros((4, 4))):
+    assert fill_value(field) is None
+  poles = np.zeros((20, 20))
+  poles[5:9, 2:6], poles[5:9, 12:16] = -1500.0, 1500.0  # Drawn by hand.
+  assert fill_value(poles) is None
+  assert fill_value(np.full((2, 2), np.nan)) is None

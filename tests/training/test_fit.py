@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 import shutil
 
 import filelock
@@ -250,6 +251,12 @@ def change_model(**changes):
   return change
 
 
+def change_domain_away(workdir: pathlib.Path) -> None:
+  config = json.loads((workdir / 'config.json').read_text())
+  del config['domain']['peak_gauss']
+  (workdir / 'config.json').write_text(json.dumps(config))
+
+
 @pytest.mark.parametrize(
   ('change', 'sentence'),
   [
@@ -258,7 +265,12 @@ def change_model(**changes):
     (change_model(widths=[4, 6]), r'checkpoint .*fold00_seed0.* is damaged or of another model'),
     (change_model(colour='red'), "ModelSettings has no entry 'colour'"),
     (lambda workdir: (workdir / 'config.json').write_text('{'), r'config\.json is damaged'),
-    (lambda workdir: (workdir / 'splits.json').write_text('{}'), r'splits\.json is not a splits file'),
+    (
+      lambda workdir: (workdir / 'config.json').write_text('{"settings": {}}'),
+      r"damaged \(it lacks 'survey_ch",
+    ),
+    (change_domain_away, r"config\.json is damaged \(it lacks 'peak_gauss'\)"),
+    (lambda workdir: (workdir / 'splits.json').write_text('{}'), r'splits\.json is damaged'),
     (lambda workdir: shutil.rmtree(workdir / 'checkpoints'), 'There is no checkpoint in'),
     (lambda workdir: (workdir / 'predictions' / 'cnn.ecsv').unlink(), 'holds no finished training'),
   ],

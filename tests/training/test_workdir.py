@@ -6,6 +6,7 @@ import pathlib
 
 import pytest
 
+from hearjax.checks import UserError
 from hearjax.training import workdir
 from hearjax.training.settings import Execution
 from hearjax.training.workdir import MetricsLog, read_metrics
@@ -25,14 +26,15 @@ def finish(directory: pathlib.Path) -> None:
 
 def test_a_new_directory_records_settings_and_environment(tmp_path):
   directory = opened(tmp_path / 'run', execution=Execution(lowering='lax'))
-  config = workdir.read_config(directory)
+  config = json.loads((directory / 'config.json').read_text())
   assert config['settings'] == {'folds': 3, 'model': {'widths': [4, 8]}}
   assert config['domain'] == DOMAIN
   assert config['environment']['versions']['jax']
   assert config['environment']['survey'] == str(pathlib.Path('survey').resolve())
   assert config['environment']['device'].startswith(('cpu', 'gpu', 'tpu'))
-  assert json.loads((directory / 'config.json').read_text())['execution']['lowering'] == 'lax'
-  assert workdir.read_config(opened(tmp_path / 'memory', survey=''))['environment']['survey'] is None
+  assert config['execution']['lowering'] == 'lax'
+  in_memory = opened(tmp_path / 'memory', survey='')
+  assert json.loads((in_memory / 'config.json').read_text())['environment']['survey'] is None
 
 
 def test_the_same_settings_resume_and_others_are_named(tmp_path):
@@ -94,3 +96,7 @@ def test_metrics_of_a_resumed_run_are_written_once(tmp_path):
   assert [entry['epoch'] for entry in read_metrics(path)] == [1, 2, 3]
   assert json.loads(path.read_text().splitlines()[0]) == line(1)
   assert read_metrics(tmp_path / 'none.jsonl') == []
+  for damaged in ('{"fold": 0}\n', 'no JSON\n'):
+    path.write_text(damaged)
+    with pytest.raises(UserError, match=r'is damaged \(.*\); remove its damaged lines'):
+      read_metrics(path)
