@@ -267,7 +267,7 @@ def change_domain_away(workdir: pathlib.Path) -> None:
     (lambda workdir: (workdir / 'config.json').write_text('{'), r'config\.json is damaged'),
     (
       lambda workdir: (workdir / 'config.json').write_text('{"settings": {}}'),
-      r"damaged \(it lacks 'survey_ch",
+      r"damaged \(it lacks 'domain'",
     ),
     (change_domain_away, r"config\.json is damaged \(it lacks 'peak_gauss'\)"),
     (lambda workdir: (workdir / 'splits.json').write_text('{}'), r'splits\.json is damaged'),
