@@ -316,10 +316,10 @@ def _missing_device() -> str | None:
     if jax:
       jax.devices()
   except Exception as error:  # Of several types, with and without words.
-    asked = os.environ.get('JAX_PLATFORMS')
-    asked = f'JAX_PLATFORMS={asked} asks for devices that are not here' if asked else 'JAX finds no device'
+    named = next((name for name in ('JAX_PLATFORM_NAME', 'JAX_PLATFORMS') if os.environ.get(name)), None)
+    asked = f'{named}={os.environ[named]} asks for devices that are not here' if named else 'JAX finds no device'
     told = f' ({error})' if str(error) else ''
-    return f'{asked}{told}; set JAX_PLATFORMS=cpu to compute on the processor, or leave it empty.'
+    return f'{asked}{told}; set it to cpu to compute on the processor, or leave it empty.'
   return None
 
 

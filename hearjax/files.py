@@ -44,9 +44,10 @@ def write_table(path: pathlib.Path, table: Table) -> None:
 
 
 def read_table(path: str | os.PathLike, what: str = 'table', names: Sequence[str] = ()) -> Table:
-  """Reads a table: ECSV where it says so in its first line, else CSV with commas, semicolons or tabs; UTF-8 or UTF-16.
+  """Reads a table: ECSV where it says so in its first line, else CSV with commas, semicolons, tabs or bars.
 
-  Empty cells are masked. A byte-order mark, which Excel and other editors put in front, is no part of the table.
+  Encoded in UTF-8 or UTF-16. Empty cells are masked. A byte-order mark, which Excel and other editors put in front, is
+  no part of the table.
 
   Args:
     path: The file.
@@ -66,14 +67,25 @@ def read_table(path: str | os.PathLike, what: str = 'table', names: Sequence[str
     raise FileNotFoundError(f'There is no {what} {path}.') from error
   except OSError as error:
     raise type(error)(f'Cannot read {path}: {error.strerror}.') from error
+  if content.startswith(b'PK'):
+    raise UserError(f'{path} is a file of a spreadsheet; save the table as CSV.')
   encoding = 'utf-16' if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else 'utf-8-sig'
   try:
     lines = content.decode(encoding).splitlines()
     if lines and lines[0].startswith('# %ECSV'):
       return Table.read(lines, format='ascii.ecsv')
-    delimiter = next((mark for mark in ',;\t' if lines and mark in lines[0]), ',')
+    lines = [line for line in lines if line.strip(',;|\t "')]  # A spreadsheet leaves rows of empty cells at the end.
+    if lines and lines[0].startswith('sep='):  # It tells itself the delimiter.
+      del lines[0]
+    if not lines:
+      raise UserError(f'{path} is empty; a {what} was expected.')
+    delimiter = next((mark for mark in ',;\t|' if mark in lines[0]), ',')
+    columns = [name.strip(' "') for name in lines[0].split(delimiter)]
+    twice = next((name for name in columns if columns.count(name) > 1), None)
+    if twice is not None:
+      raise UserError(f'{path} has the column {twice!r} twice; remove one of them.')
     return Table.read(lines, format='ascii.csv', delimiter=delimiter, converters=dict.fromkeys(names, str))
-  except MemoryError:
+  except (UserError, MemoryError):
     raise
   except Exception as error:  # The readers raise many types; all mean the same to the user.
     raise UserError(f'{path} cannot be read as a {what} ({error}).') from error

@@ -22,7 +22,7 @@ from hearjax.checks import UserError
 from hearjax.observe.geometry import ANGLES, LENGTHS, angle_unit, roll, scale_and_matrix
 from hearjax.solar import SOLAR_RADIUS_MM
 from hearjax.survey.headers import Cards, field_unit, find_field, is_gauss, told_as_damage
-from hearjax.survey.pixels import fill_value, lost_blank, mask_lost
+from hearjax.survey.pixels import fill_value, lost_blanks, mask_lost
 
 DEFAULT_CADENCE_S = 45.0
 BLOCK_FRAMES = 32  # 32 frames of 128 x 512 float32 pixels are 8 MB.
@@ -39,12 +39,12 @@ class Cube:
   Attributes:
     cards: Its keywords.
     hdu: Its image `[frame, y, x]` [G].
-    blank: Number that stands for a missing pixel though the header does not say so, None for none.
+    blanks: Numbers that stand for missing pixels though the header does not say so.
   """
 
   cards: Cards
   hdu: fits.ImageHDU
-  blank: float | None
+  blanks: tuple[float, ...]
 
 
 @contextlib.contextmanager
@@ -64,7 +64,7 @@ def open_cube(path: pathlib.Path) -> Iterator[Cube]:
       warnings.warn('Some cubes have no BUNIT; their field is taken to be in Gauss.', stacklevel=3)
     elif not is_gauss(cards):
       raise UserError(f'{path} has BUNIT {field_unit(cards)!r}; a line-of-sight field in Gauss is needed.')
-    yield Cube(cards, hdu, lost_blank(hdu.header))
+    yield Cube(cards, hdu, lost_blanks(hdu.header))
 
 
 def average_frames(cube: Cube, kept: np.ndarray, size: int, min_valid: float) -> tuple[np.ndarray, np.ndarray]:
@@ -96,7 +96,7 @@ def average_frames(cube: Cube, kept: np.ndarray, size: int, min_valid: float) ->
       # Whole rows, cropped in memory: one read per frame instead of one per row.
       frames = cube.hdu.section[start : min(block.stop, len(kept)), top : top + size, :]
     # Frame by frame, so that the blocks do not show in what is taken for a fill value.
-    frames = np.stack([mask_lost(frame, cube.blank, fill_value(frame)) for frame in frames[:, :, left : left + size]])
+    frames = np.stack([mask_lost(frame, *cube.blanks, fill_value(frame)) for frame in frames[:, :, left : left + size]])
     finite = np.isfinite(frames)
     used[block] = kept[block] & np.any(finite & (frames != 0), axis=(1, 2))
     finite &= used[block][:, None, None]
@@ -142,7 +142,7 @@ def pixel_scale_mm(cards: Cards, is_needed: bool = False) -> float | None:
   """
   told = cards.first('CDELT1', 'CD1_1')
   if not told or not cards.first('CUNIT1'):
-    _check_upright(cards, roll(cards) or 0.0)
+    _check_upright(cards, roll(cards))
     if told and is_needed and cards.number(told) != 1:
       raise UserError(f'{cards.path} has {told} but no CUNIT1; add the unit, or give the side of a pixel in Mm.')
     return None
@@ -158,7 +158,7 @@ def pixel_scale_mm(cards: Cards, is_needed: bool = False) -> float | None:
     cards = dataclasses.replace(cards, values={**cards.values, 'CDELT2': cards.values['CDELT1']})
   axes = scale_and_matrix(cards, np.ones(2))
   step = axes['CDELT1'] * np.hypot(axes['PC1_1'], axes['PC2_1'])
-  _check_upright(cards, np.rad2deg(np.arctan2(axes['PC2_1'], axes['PC1_1'])))
+  _check_upright(cards, roll(cards))
   if step <= 0 or not np.isclose(step, axes['CDELT2'] * axes['PC2_2'], rtol=1e-3):
     raise UserError(
       f'{cards.path} has CDELT1 = {axes["CDELT1"]:g} and CDELT2 = {axes["CDELT2"]:g}; square pixels with north up and '

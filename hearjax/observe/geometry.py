@@ -30,7 +30,22 @@ _ANGLE_NAMES = {
   'mas': r'mas|milliarcsec(ond)?s?',
 }
 ROLLS = ('CROTA2', 'CROTA1', 'CROTA')
-OTHER_ROLLS = ('SC_ROLL', 'ROLL', 'ROLLANGL', 'P_ANGLE')
+OTHER_ROLLS = (
+  'SC_ROLL',
+  'ROLL',
+  'ROLLANGL',
+  'ROT_ANG',
+  'POSANGLE',
+  'P_ANGLE',
+  'CROT',
+  'CROTA_2',
+  'CROTACN1',
+  'INST_ROT',
+  'SAT_ROT',
+)
+# Older names of the matrices, which neither astropy nor sunpy read.
+OLD_MATRIX = re.compile(r'(PC|CD)\d{6}|.*[ .]CROTA\d?')
+MOST_TURNS_DEG = 720.0
 DISTORTIONS = ('A_ORDER', 'B_ORDER', 'CPDIS1', 'CPDIS2', 'CQDIS1', 'CQDIS2', 'D2IMDIS1', 'D2IMDIS2')
 MATRIX_TOLERANCE = 2e-3  # Between two ways to tell roll and scale: 0.1 deg, which is 2 arcsec at the limb.
 
@@ -38,7 +53,8 @@ LATITUDES = ('CRLT_OBS', 'HGLT_OBS', 'SOLAR_B0', 'SOLAR-B0', 'OBS_B0', 'B0')
 CARRINGTON_LONGITUDES = ('CRLN_OBS', 'SOLAR_L0', 'SOLAR-L0', 'OBS_L0', 'L0')
 STONYHURST_LONGITUDES = ('HGLN_OBS',)
 DISTANCES = {'DSUN_OBS': 'm', 'DSUN': 'm', 'DSUN_AU': 'AU', 'OBS_DIST': 'AU'}  # And the unit of each by its name.
-OTHER_OBSERVERS = ('HEEX_OBS', 'HEQX_OBS', 'HAEX_OBS', 'HCIX_OBS', 'GEOX_OBS')
+OTHER_OBSERVERS = re.compile(r'(HEE|HEQ|HAE|HCI|HEC|GEO|GSE)[XYZ]_OBS')
+ELSEWHERE = re.compile(r'stereo|solo|solar orbiter|parker|psp', re.IGNORECASE)
 OBSERVER_TOLERANCE_DEG = 0.5  # L0 of JSOC headers is 0.07 deg larger than that of the ephemeris.
 AU = 149_597_870_700.0  # IAU 2012 Resolution B2 [m].
 LENGTHS = {'m': 1.0, 'km': 1e3, 'Mm': 1e6, 'AU': AU}
@@ -46,6 +62,7 @@ LENGTHS = {'m': 1.0, 'km': 1e3, 'Mm': 1e6, 'AU': AU}
 LENGTH_TOLERANCE = 0.02  # Between two ways to tell one; Earth and L1 differ by 1 %.
 RADIUS_RANGE = (6.9e8, 7.05e8)
 DISTANCE_RANGE = (0.03 * AU, 6 * AU)
+SEEN_FROM = (0.25 * AU, 2 * AU)  # Where RSUN_OBS tells the distance: it is often one in pixels.
 
 
 def standard_geometry(cards: Cards, shape: tuple[int, int]) -> tuple[dict[str, Any], list[str]]:
@@ -79,24 +96,14 @@ def angle_unit(text: str) -> str | None:
   return next((name for name, pattern in _ANGLE_NAMES.items() if re.fullmatch(pattern, text)), None)
 
 
-def roll(cards: Cards) -> float | None:
-  """Returns the roll of an image [deg], in the sense of CROTA2: None where no keyword tells it.
-
-  Raises:
-    UserError: The keywords contradict each other or are no numbers, or a roll is told in no way that is understood.
-  """
-  told = {keyword: cards.number(keyword) for keyword in ROLLS if keyword in cards.values}
-  if len(told) > 1 and told.get('CROTA1') == 0:
-    del told['CROTA1']  # By the older convention the roll stands at the second axis alone.
-  if told:
-    _check_agreement(cards, told, 0.1)
-    return next(iter(told.values()))
-  other = next((keyword for keyword in OTHER_ROLLS if abs(cards.number(keyword) or 0) > 0.01), None)
-  if other and not _has_matrix(cards):
-    raise UserError(
-      f'{cards.path} has {other} = {cards.number(other):g} but no CROTA2; say with CROTA2 how far the image is turned.'
-    )
-  return None
+def roll(cards: Cards) -> float:
+  """Returns how far an image is turned [deg], in the sense of CROTA2; raises as `scale_and_matrix`."""
+  told = _told_roll(cards)
+  if told is not None:
+    return told
+  matrix = _matrix(cards, 'PC', 1.0)
+  matrix = _matrix(cards, 'CD', 0.0) if matrix is None else matrix
+  return 0.0 if matrix is None else math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))
 
 
 def scale_and_matrix(cards: Cards, units: np.ndarray) -> dict[str, float]:
@@ -109,7 +116,7 @@ def scale_and_matrix(cards: Cards, units: np.ndarray) -> dict[str, float]:
   Raises:
     UserError: Two ways tell different things, or the scale is 0.
   """
-  own_roll = roll(cards)
+  own_roll = _told_roll(cards)
   ways = {}  # Keywords -> scale, and the matrix that it is multiplied with.
   cd = _matrix(cards, 'CD', 0.0)
   given = [cards.number(key) for key in ('CDELT1', 'CDELT2')]
@@ -153,9 +160,11 @@ def _axes(cards: Cards, shape: tuple[int, int]) -> dict[str, Any]:
       f'{cards.path} has the axes {names[0]!r} and {names[1]!r} (CTYPE1, CTYPE2); solar coordinates are needed, '
       'longitude first: HPLN/HPLT, CRLN/CRLT or HGLN/HGLT.'
     )
-  distortion = cards.first(*DISTORTIONS)
+  distortion = cards.first(*DISTORTIONS, *(f'PV1_{number}' for number in range(5)))
   if distortion or any(name.endswith('-SIP') for name in names):
-    raise UserError(f'{cards.path} has a distortion of its pixels ({distortion or "-SIP"}), which is not understood.')
+    raise UserError(
+      f'{cards.path} has a distortion, or a native pole, of its own ({distortion or "-SIP"}), which is not understood.'
+    )
   scale = () if cards.first('CD1_1', 'CD1_2') else ('CDELT1', 'CDELT2')
   needed = ('CRPIX1', 'CRPIX2', 'CRVAL1', 'CRVAL2', 'CUNIT1', 'CUNIT2', *scale)
   absent = [key for key in needed if key not in cards.values]
@@ -174,12 +183,38 @@ def _axes(cards: Cards, shape: tuple[int, int]) -> dict[str, Any]:
     )
   axes: dict[str, Any] = {'CTYPE1': names[0], 'CTYPE2': names[1], 'CUNIT1': units[0], 'CUNIT2': units[0]}
   axes |= {key: cards.number(key) for key in needed[:4]}
-  axes |= {key: cards.number(key) for key in sorted(cards.values) if re.fullmatch(r'PV[12]_\d+', key)}
+  axes |= {key: cards.number(key) for key in sorted(cards.values) if re.fullmatch(r'PV2_\d+', key)}
   to_first_unit = ANGLES[units[1]] / ANGLES[units[0]]  # sunpy mistakes axes in two units.
   axes['CRVAL2'] *= to_first_unit
   axes |= scale_and_matrix(cards, np.array([1.0, to_first_unit]))
   _check_native_pole(cards, axes)
   return axes
+
+
+def _told_roll(cards: Cards) -> float | None:
+  """Returns the roll that a keyword tells [deg], None where none does.
+
+  Raises:
+    UserError: The keywords contradict each other or are no numbers, or a roll is told in no way that is understood.
+  """
+  told = {keyword: cards.number(keyword) for keyword in ROLLS if keyword in cards.values}
+  if len(told) > 1 and told.get('CROTA1') == 0:
+    del told['CROTA1']  # By the older convention the roll stands at the second axis alone.
+  if told:
+    _check_agreement(cards, told, 0.1)
+    value = next(iter(told.values()))
+    if abs(value) > MOST_TURNS_DEG:
+      raise UserError(f'{cards.path} is turned by {value:g} deg (CROTA2); an angle in degrees is needed.')
+    return value
+  if _has_matrix(cards):
+    return None
+  old = [keyword for keyword in cards.values if OLD_MATRIX.fullmatch(keyword)]
+  other = next((keyword for keyword in (*OTHER_ROLLS, *old) if abs(cards.number(keyword) or 0) > 0.01), None)
+  if other:
+    raise UserError(
+      f'{cards.path} has {other} = {cards.number(other):g} but no CROTA2; say with CROTA2 how far the image is turned.'
+    )
+  return None
 
 
 def _has_matrix(cards: Cards) -> bool:
@@ -235,10 +270,12 @@ def _observer(cards: Cards, distance: float | None) -> dict[str, float]:
   latitude = agreed(cards, *LATITUDES)
   carrington, stonyhurst = agreed(cards, *CARRINGTON_LONGITUDES), agreed(cards, *STONYHURST_LONGITUDES)
   if latitude is None and carrington is None and stonyhurst is None:
-    other = cards.first(*OTHER_OBSERVERS)
-    if other:
+    other = next(filter(OTHER_OBSERVERS.fullmatch, cards.values), None)
+    told = ' '.join(cards.text(keyword) or '' for keyword in ('TELESCOP', 'OBSRVTRY', 'INSTRUME'))
+    if other or ELSEWHERE.search(told):
       raise UserError(
-        f'{cards.path} gives the observer as {other}, which is not understood; add HGLN_OBS, HGLT_OBS and DSUN_OBS.'
+        f'{cards.path} gives the observer as {other or told.strip()}, which does not tell his place in a way that is '
+        'understood; add HGLN_OBS, HGLT_OBS and DSUN_OBS.'
       )
     return {} if distance is None else {'DSUN_OBS': distance}
   longitude = stonyhurst if carrington is None else carrington
@@ -263,7 +300,7 @@ def _by_angular_radius(
   sine = math.sin(math.radians(angle / 3600))
   if distance is None:
     reference = radius or SOLAR_RADIUS_MM * 1e6
-    if not DISTANCE_RANGE[0] * sine < reference < DISTANCE_RANGE[1] * sine:
+    if not SEEN_FROM[0] * sine < reference < SEEN_FROM[1] * sine:
       raise UserError(f'{cards.path} has RSUN_OBS = {angle:g}, which is no radius of the Sun in arcsec.')
     notes.append('distance of the observer from RSUN_OBS')
     return radius, reference / sine

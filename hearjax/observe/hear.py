@@ -132,7 +132,10 @@ def import_survey(
           write_region(out, half, stamp)
         surveys.append(half)
   if not surveys:
-    raise UserError('No pair is left with a magnetogram in both halves; nothing was imported.')
+    raise UserError(
+      f'No pair is left with a magnetogram in both halves; nothing was imported. {len(left_out)} times something was '
+      f'left out, first of all {left_out[0]}.'
+    )
   survey = concatenate(surveys)
   survey = survey.select(np.lexsort((survey.interval, survey.region)))
   write_index(out, survey, {'import': dataclasses.asdict(settings) | {'intervals': list(settings.intervals)}})
@@ -278,6 +281,9 @@ def _viewing_angle(cards: Cards, region: Region, hours: float, time: Time) -> tu
   """
   cmd, b0 = agreed(cards, 'CMD', 'LONCM'), agreed(cards, *LATITUDES)
   b0 = region.b0 if b0 is None else b0
+  for name, value, limit in (('central-meridian distance', cmd, 180), ('B0', b0, 7.3)):
+    if value is not None and abs(value) > limit:
+      raise UserError(f'{cards.path} gives a {name} of {value:g} deg; it must lie between -{limit:g} and {limit:g}.')
   if cmd is None and region.cmd is not None:
     cmd = rotated(region.cmd, hours)
   if cmd is None:

@@ -17,7 +17,7 @@ from hearjax.observe.geometry import LENGTH_TOLERANCE, OBSERVER_TOLERANCE_DEG, s
 from hearjax.observe.times import observation_time
 from hearjax.solar import wrap_degrees
 from hearjax.survey.headers import Cards, field_unit, find_field, is_gauss, quality_bits, told_as_damage
-from hearjax.survey.pixels import fill_value, lost_blank, mask_lost
+from hearjax.survey.pixels import fill_value, lost_blanks, mask_lost
 
 EARTH_NOTE = 'observer not in the header, Earth assumed'
 
@@ -66,9 +66,9 @@ def read_magnetogram(path: str | os.PathLike) -> GenericMap:
 def _read_image(path: pathlib.Path) -> tuple[np.ndarray, Cards]:
   with told_as_damage(path), path.open('rb') as file, fits.open(file, memmap=False) as hdus:
     hdu, cards = find_field(path, hdus, axes=('y', 'x'))
-    blank = lost_blank(hdu.header)  # Before the data are read: astropy then changes the header.
+    blanks = lost_blanks(hdu.header)  # Before the data are read: astropy then changes the header.
     data = hdu.data.reshape(hdu.shape[-2:])
-  return mask_lost(data, blank, fill_value(data)), cards
+  return mask_lost(data, *blanks, fill_value(data)), cards
 
 
 def _check_unit(cards: Cards) -> None:

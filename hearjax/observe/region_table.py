@@ -86,7 +86,7 @@ def read_regions(path: str | os.PathLike) -> list[Region]:
 
 def _read_row(path: pathlib.Path, table: Table, number: int) -> Region:
   where = f'{path}, row {number + 1}'
-  cells = {name: _cell(table[name][number]) for name in table.colnames}
+  cells = {name: _cell(table[name][number], ('',) if name in NAMES else EMPTY) for name in table.colnames}
 
   def needed(name: str) -> Any:
     if cells[name] is None:
@@ -113,15 +113,15 @@ def _read_row(path: pathlib.Path, table: Table, number: int) -> Region:
   label = cells.get('label')
   if label is not None and str(label).lower() not in LABELS[kind]:
     raise UserError(f'{where}: label {label} contradicts kind {kind}; EAR goes with 1, CR with 0.')
-  emergence = needed('emergence_time')
+  emergence, region_id = needed('emergence_time'), str(needed('region_id'))
   try:
     emergence = emergence.utc if isinstance(emergence, Time) else parse_time(str(emergence))
-    region_file(str(needed('region_id')))
+    region_file(region_id)
   except UserError as error:
     raise UserError(f'{where}: {error}') from error
   noaa = _noaa(where, cells['noaa'])
   return Region(
-    region_id=str(cells['region_id']),
+    region_id=region_id,
     pair_id=str(needed('pair_id')),
     kind=kind,
     latitude=angle('latitude', -90, 90),
@@ -134,11 +134,11 @@ def _read_row(path: pathlib.Path, table: Table, number: int) -> Region:
   )
 
 
-def _cell(value: Any) -> Any:
-  """Returns what a cell of a table holds, None where it is empty."""
+def _cell(value: Any, empty: tuple[str, ...]) -> Any:
+  """Returns what a cell of a table holds, None where it is empty: masked, or one of these words."""
   if isinstance(value, Time):
     return None if np.any(value.mask) else value
-  is_empty = np.ma.is_masked(value) or str(value).strip().lower() in EMPTY
+  is_empty = np.ma.is_masked(value) or str(value).strip().lower() in empty
   return None if is_empty else value
 
 
@@ -148,7 +148,7 @@ def _noaa(where: str, value: Any) -> int:
     number = 0.0 if value is None else float(value)
   except (TypeError, ValueError):
     number = math.nan
-  if not number.is_integer() or number < 0:
+  if not (number.is_integer() and 0 <= number < 2**31):
     raise UserError(f'{where}: noaa is {value!s}; a whole number is needed, 0 or nothing for none.')
   return int(number)
 

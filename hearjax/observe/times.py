@@ -20,8 +20,9 @@ CLOCKS = {
 BETWEEN = 'the middle of DATE-BEG and DATE-END'
 MIDDLE = ('DATE-AVG', 'T_OBS', BETWEEN, 'DATE-OBS', 'DATE_OBS', 'T_REC')
 LONGEST_SPREAD_HOURS = 6.0  # Between them: half of a mean over 410 min, and more.
-FIRST_FRAME = ('T_REC', 'DATE-OBS', 'T_OBS', 'TSTART', 'T_START')
+FIRST_FRAME = ('T_REC', 'DATE-OBS', 'DATE_OBS', 'DATE-BEG', 'T_OBS', 'TSTART', 'T_START')
 JULIAN = ('MJD-AVG', 'MJD-OBS')
+FIRST_MJD, LAST_MJD = 15020, 88069  # 1900 to 2100.
 SCALES = {'UTC': 'utc', 'UT': 'utc', 'GMT': 'utc', 'Z': 'utc', 'TAI': 'tai', 'TT': 'tt'}
 # Where JSOC has no time, it writes the first day of the Julian calendar.
 MISSING = re.compile(r'-4712.*|missing|unknown|nan|n/a', re.IGNORECASE)
@@ -126,7 +127,7 @@ def _time_of(cards: Cards, keyword: str) -> Time | None:
   if named not in SCALES:
     raise UserError(f'{cards.path} has TIMESYS {named!r}; known are {", ".join(SCALES)}.')
   if keyword in JULIAN:
-    return Time(cards.number(keyword), format='mjd', scale=SCALES[named]).utc
+    return _julian_time(cards, keyword, SCALES[named])
   text = cards.text(keyword)
   if MISSING.fullmatch(text):
     return None
@@ -135,3 +136,12 @@ def _time_of(cards: Cards, keyword: str) -> Time | None:
     return parse_time(text, SCALES[named], cards.text(clock) if clock else None)
   except UserError as error:
     raise UserError(f'{cards.path}, keyword {keyword}: {error}') from error
+
+
+def _julian_time(cards: Cards, keyword: str, scale: str) -> Time:
+  day = cards.number(keyword)
+  if not FIRST_MJD < day < LAST_MJD:
+    raise UserError(f'{cards.path} has {keyword} = {day:g}, which is no modified Julian date of our time.')
+  if day == int(day):
+    raise UserError(f'{cards.path} has {keyword} = {day:g}, a day without a time of day; set DATE-OBS.')
+  return Time(day, format='mjd', scale=scale).utc

@@ -18,6 +18,7 @@ from scipy.spatial import cKDTree
 from sunpy.map import GenericMap
 
 from hearjax.observe.postel import carrington_pixels, carrington_positions, postel_wcs
+from hearjax.report import style
 from hearjax.solar import SOLAR_RADIUS_MM, direction
 from hearjax.verification.scores import BALANCED
 
@@ -182,7 +183,7 @@ def _legend(outside: np.ndarray, crowded: bool) -> list[Artist]:
 
 
 def _title(magnetogram: GenericMap, domain: Mapping[str, Any], title: str) -> str:
-  lines = [title, f'{magnetogram.reference_date.utc.isot[:16].replace("T", " ")} UTC']
+  lines = [style.literal(title), f'{magnetogram.reference_date.utc.isot[:16].replace("T", " ")} UTC']
   if magnetogram.meta['quality']:
     lines[1] += f'; QUALITY 0x{magnetogram.meta["quality"] & 0xFFFFFFFF:08x}'
   if domain['n_frames'] > 1:

@@ -34,6 +34,11 @@ DODGE_HOURS = 0.35  # Between the bars of neighbouring models, which would hide 
 RELIABILITY_BINS = 6
 
 
+def label_of(model: str) -> str:
+  """Returns what a model is called in a figure."""
+  return LABELS.get(model, style.literal(model))
+
+
 def plot_skill(skill: Table, path: str | os.PathLike, rule: str = 'train') -> None:
   """Draws the TSS of each model against time, with its 95 % interval; time runs to the right, towards emergence.
 
@@ -59,7 +64,14 @@ def plot_skill(skill: Table, path: str | os.PathLike, rule: str = 'train') -> No
     bars = np.abs(np.stack([rows['tss_low'], rows['tss_high']]) - np.asarray(rows['tss']))
     axes.plot(hours, rows['tss'], color=colour, linewidth=1, alpha=0.6)
     axes.errorbar(
-      hours, rows['tss'], bars, fmt=marker, color=colour, markersize=5, elinewidth=1.2, label=LABELS.get(model, model)
+      hours,
+      rows['tss'],
+      bars,
+      fmt=marker,
+      color=colour,
+      markersize=5,
+      elinewidth=1.2,
+      label=label_of(model),
     )
   lowest = np.nanmin(np.append(skill['tss_low'], 0))
   axes.set(
@@ -132,7 +144,7 @@ def _draw_model(left: Axes, right: Axes, part: Table, model: str, look: tuple[st
     marker=marker,
     markersize=5,
     linewidth=1,
-    label=LABELS.get(model, model),
+    label=label_of(model),
   )
 
 

@@ -31,7 +31,12 @@ def source_note(source: str | None) -> str:
   """Returns what a figure says about where its magnetograms come from, the meta key `survey_source`."""
   if source == 'simulated':
     return 'Simulated survey: no evidence about the Sun'
-  return f'Survey: {source}' if source else 'Source of the survey not stated'
+  return f'Survey: {literal(source)}' if source else 'Source of the survey not stated'
+
+
+def literal(text: str) -> str:
+  """Returns a name that a user gave as matplotlib shows it: without a formula between its dollar signs."""
+  return text.replace('$', r'\$')
 
 
 def draw_field(

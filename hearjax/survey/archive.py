@@ -21,7 +21,7 @@ from hearjax.files import read_table, write_table, write_whole
 from hearjax.solar import postel_header
 from hearjax.survey.headers import Cards, field_unit, is_gauss, read_cards, told_as_damage
 from hearjax.survey.index import build_survey, check_pairs, check_rows, region_file, survey_table
-from hearjax.survey.pixels import lost_blank, mask_lost
+from hearjax.survey.pixels import lost_blanks, mask_lost
 from hearjax.survey.survey import Survey
 
 FORMAT_VERSION = 1
@@ -204,9 +204,9 @@ def read_region_maps(path: pathlib.Path) -> tuple[np.ndarray, Cards]:
   """
   with told_as_damage(path), open(path, 'rb') as file, fits.open(file, checksum=True, memmap=False) as hdus:
     image = next((hdu for hdu in hdus if hdu.name == 'MAGNETOGRAM'), None)
-    maps, cards, blank = None, None, None
+    maps, cards, blanks = None, None, ()
     if image is not None:
-      blank = lost_blank(image.header)  # Before the data are read: astropy then changes the header.
+      blanks = lost_blanks(image.header)  # Before the data are read: astropy then changes the header.
       maps, cards = image.data, read_cards(path, image.header)
   if image is None:
     raise UserError(f'{path} has no image extension MAGNETOGRAM.')
@@ -218,7 +218,7 @@ def read_region_maps(path: pathlib.Path) -> tuple[np.ndarray, Cards]:
     )
   if not is_gauss(cards):
     raise UserError(f'{path} has BUNIT {field_unit(cards)!r}; the field must be in Gauss.')
-  return mask_lost(maps, blank), cards
+  return mask_lost(maps, *blanks), cards
 
 
 def _check_missing(survey: Survey, max_missing: float) -> None:

@@ -18,14 +18,26 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from hearjax.checks import UserError
 
-GAUSS_UNITS = ('gauss', 'g', 'mx/cm^2', 'mx/cm2', 'mx/cm**2', 'mx cm-2', 'mx cm^-2', 'mx cm**-2', 'mx / cm2')
+# Without blanks, in small letters.
+GAUSS_UNITS = (
+  'gauss',
+  'g',
+  'gs',
+  *(
+    f'{maxwell}{area}'
+    for maxwell in ('mx', 'maxwell')
+    for area in ('/cm^2', '/cm2', '/cm**2', 'cm-2', 'cm^-2', 'cm**-2', '.cm-2', '.cm**-2')
+  ),
+)
+OTHER_FIELD_UNITS = ('kg', 'kgauss', 'mg', 't', 'tesla', 'mt', 'ut', 'nt')
 # JSOC writes the unit of one segment of several as `_BUNIT`.
 UNIT_KEYWORDS = ('BUNIT', '_BUNIT')
 # Names (EXTNAME) of images that stand beside a field.
 BESIDE = re.compile(
-  r'(^|[^a-z])(err(or)?s?|std(dev)?|sigma|uncert\w*|var(iance)?|ivar|weights?|conf(id)?\w*|masks?|bitmap|dq|flags?|'
-  r'qual\w*)([^a-z]|$)'
+  r'err|(^|[^a-z])(std(dev|ev)?|sigma|unc(ert\w*)?|noise|rms|var(iance)?|ivar|weights?|conf(id)?\w*|masks?|bitmap|dq|'
+  r'flags?|qual\w*|coverage|inclination|azimuth|disambig)([^a-z]|$)'
 )
+SCALINGS = ('BSCALE', 'BZERO', 'BLANK')
 DAMAGE = 'File may have been truncated|Checksum verification failed|Datasum verification failed|Error validating header'
 _HEXADECIMAL = re.compile(r'0[xX][0-9a-fA-F]+|[0-9a-fA-F]{8}')
 
@@ -121,7 +133,7 @@ def read_cards(path: pathlib.Path, header: fits.Header, primary: fits.Header | N
       extension inherits what it does not say itself (FITS Standard 4.0, appendix K), unless it says INHERIT = F.
   """
   cards = _distinct_values(header)
-  if primary is not None and primary.get('NAXIS') == 0 and cards.get('INHERIT') != (False,):
+  if primary is not None and primary.get('NAXIS') == 0 and cards.get('INHERIT') not in ((False,), ('F',)):
     cards = _distinct_values(primary) | cards
   return Cards(path, cards)
 
@@ -149,45 +161,45 @@ def find_field(path: pathlib.Path, hdus: fits.HDUList, axes: tuple[str, ...]) ->
   Args:
     path: The file.
     hdus: What is in it.
-    axes: The axes that the image has.
+    axes: The axes that the image must have; leading ones of length 1 are left out.
 
   Raises:
-    UserError: There is none, or several images may be it. One that is called an error, a mask or another quantity is
-      not; of several, one in gauss is preferred to those without a unit.
+    UserError: There is none, or several images may be it (one that is called an error or a mask, or that is in the
+      unit of another quantity, is not); it has other axes; or it says in two ways how its numbers are scaled.
   """
-  images = [hdu for hdu in hdus if hdu.is_image and _axes_of(hdu, len(axes)) == len(axes)]
-  if not images:
-    shapes = ', '.join(str(hdu.shape) for hdu in hdus if hdu.is_image and hdu.shape) or 'none'
-    raise UserError(f'{path} must hold an image with the axes [{", ".join(axes)}]; the shapes of its images: {shapes}.')
+  images = [hdu for hdu in hdus if hdu.is_image and len(hdu.shape or ()) >= 2]
   cards = [read_cards(path, hdu.header, None if hdu is hdus[0] else hdus[0].header) for hdu in images]
-  names = [one.text('EXTNAME') or '' for one in cards]
-  units = [is_gauss(one) for one in cards]
-  if all(unit is False for unit in units):
-    return images[0], cards[0]  # Whoever asked refuses the unit.
-  fields = [n for n, name in enumerate(names) if units[n] is not False and not BESIDE.search(name.lower())]
-  if len(fields) > 1:
-    fields = [n for n in fields if units[n]] or fields
+  names = [one.text('EXTNAME') or 'without a name' for one in cards]
+  fields = [n for n, one in enumerate(cards) if _may_be_field(one) and not BESIDE.search(names[n].lower())]
+  if images and not any(map(_may_be_field, cards)):
+    fields = [0]  # Whoever asked refuses its unit.
   if len(fields) != 1:
     raise UserError(
-      f'{path} holds {len(images)} images ({", ".join(name or "without a name" for name in names)}), of which '
-      f'{len(fields)} may be the field; keep the one of the field, or say with EXTNAME what the others are (ERROR, '
-      'MASK).'
+      f'{path} must hold one image of a field; of its {len(images)} images ({", ".join(names) or "none"}) '
+      f'{len(fields)} may be it: keep that one, or say with EXTNAME what the others are (ERROR, MASK).'
     )
-  return images[fields[0]], cards[fields[0]]
+  hdu, found = images[fields[0]], cards[fields[0]]
+  shape = hdu.shape
+  while len(shape) > len(axes) and shape[0] == 1:
+    shape = shape[1:]
+  if len(shape) != len(axes):
+    raise UserError(f'{path} must hold an image with the axes [{", ".join(axes)}], got shape {hdu.shape}.')
+  for keyword in SCALINGS:
+    if isinstance(found.get(keyword), str):
+      raise UserError(f'{path} has {keyword} = {found.get(keyword)!r}; a number is needed, mend the card.')
+  return hdu, found
 
 
-def _axes_of(hdu: fits.ImageHDU, least: int) -> int:
-  """Returns how many axes an image has, without leading ones of length 1 beyond the `least` ones."""
-  shape = list(hdu.shape or ())
-  while len(shape) > least and shape[0] == 1:
-    del shape[0]
-  return len(shape)
+def _may_be_field(cards: Cards) -> bool:
+  """Says whether the unit of an image is that of a magnetic field, in gauss or not, or is not told."""
+  unit = field_unit(cards)
+  return unit is None or bool(is_gauss(cards)) or unit.lower() in OTHER_FIELD_UNITS
 
 
 def is_gauss(cards: Cards) -> bool | None:
   """Returns whether BUNIT is one of the spellings of gauss (1 G = 1 Mx/cm^2); None where the header has no unit."""
   unit = field_unit(cards)
-  return None if unit is None else unit.lower() in GAUSS_UNITS
+  return None if unit is None else unit.lower().replace(' ', '') in GAUSS_UNITS
 
 
 def field_unit(cards: Cards) -> str | None:
@@ -210,9 +222,9 @@ def quality_bits(cards: Cards) -> int:
   if isinstance(value, str) and _HEXADECIMAL.fullmatch(value.strip()):
     return int(value, 16)
   try:
-    number = float(value)
+    number = math.nan if isinstance(value, bool) else float(value)
   except ValueError:
     number = math.nan
-  if not number.is_integer():
-    raise UserError(f'{cards.path} has QUALITY {value!r}; a whole number is needed.')
+  if not (number.is_integer() and -(2**31) <= number < 2**32):
+    raise UserError(f'{cards.path} has QUALITY {value!r}; a whole number is needed, of 32 bits.')
   return int(number)

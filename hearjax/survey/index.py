@@ -114,6 +114,7 @@ def check_rows(where: str, table: Table) -> Table:
     else:
       checked[name] = _read_numbers(where, table, name)
   _check_labels(where, checked)
+  _check_ranges(where, checked)
   _check_hours(where, checked)
   _check_regions(where, checked)
   return checked
@@ -152,10 +153,12 @@ def _read_strings(where: str, table: Table, name: str) -> np.ndarray:
 
 
 def _read_times(where: str, column: np.ndarray | Time) -> Time:
+  if not isinstance(column, Time) and np.any(np.ma.getmaskarray(column)):
+    raise UserError(f'Column time_mid of {where} has empty entries.')
   try:
     times = (column if isinstance(column, Time) else Time(np.asarray(column, str), scale='utc')).utc
   except ValueError as error:
-    raise UserError(f'Column time_mid of {where} is not ISO time ({error}).') from error
+    raise UserError(f'Column time_mid of {where} is not ISO time ({str(error).splitlines()[0]}).') from error
   if np.any(times.mask):
     raise UserError(f'Column time_mid of {where} has empty entries.')
   return times
@@ -172,6 +175,16 @@ def _check_labels(where: str, table: Table) -> None:
     )
 
 
+def _check_ranges(where: str, table: Table) -> None:
+  for name, low, high in (('mu', 0, 1), ('cmd', -180, 180), ('latitude', -90, 90)):
+    wrong = np.flatnonzero((table[name] < low) | (table[name] > high))
+    if wrong.size:
+      row = table[int(wrong[0])]
+      raise UserError(
+        f'{where}: region {row["region_id"]} has {name} = {row[name]:g}; it must lie between {low} and {high}.'
+      )
+
+
 def _check_hours(where: str, table: Table) -> None:
   check_hours(where, table['interval'], table['hours'])
   wrong = np.flatnonzero((table['hours_start'] > table['hours']) | (table['hours'] > table['hours_end']))
@@ -186,10 +199,14 @@ def _check_hours(where: str, table: Table) -> None:
 def _check_regions(where: str, table: Table) -> None:
   first: dict[str, tuple[str, int]] = {}
   seen = set()
-  for region, interval, pair, label in table['region_id', 'interval', 'pair_id', 'label'].iterrows():
+  for region, interval, pair, label, *place in table[
+    'region_id', 'interval', 'pair_id', 'label', 'file', 'plane'
+  ].iterrows():
     if (region, interval) in seen:
       raise UserError(f'{where}: region {region} has interval {interval} twice.')
-    seen.add((region, interval))
+    if tuple(place) in seen:
+      raise UserError(f'{where}: plane {place[1]} of {place[0]} is that of two magnetograms.')
+    seen |= {(region, interval), tuple(place)}
     known_pair, known_label = first.setdefault(region, (pair, label))
     if known_label != label:
       raise UserError(f'{where}: region {region} has both labels.')

@@ -7,23 +7,23 @@ from astropy.io import fits
 MAX_GAUSS = 9000.0
 # Our choice of what is taken for a fill value within that range, see `fill_value`.
 LEAST_FILL_GAUSS = 900.0
-LEAST_REPEATS = 9
+LEAST_REPEATS = 4
 
 
-def lost_blank(header: fits.Header) -> float | None:
-  """Returns the value that stands for blank in an integer image without BLANK: the smallest integer of its type.
+def lost_blanks(header: fits.Header) -> tuple[float, ...]:
+  """Returns what stands for blank in an integer image without BLANK: the smallest and the largest of its type.
 
   Args:
     header: Of the image, before its data are read (astropy then changes it).
 
   Returns:
-    That value, scaled as the data are; None for an image of floats, for one with BLANK, and for unsigned integers,
+    These values, scaled as the data are; none for an image of floats, for one with BLANK, and for unsigned integers,
     whose smallest is 0.
   """
   bits, zero, scale = header['BITPIX'], header.get('BZERO', 0), header.get('BSCALE', 1)
   if 'BLANK' in header or bits < 16 or (zero == 2 ** (bits - 1) and scale == 1):
-    return None
-  return float(zero + scale * -(2 ** (bits - 1)))
+    return ()
+  return float(zero - scale * 2 ** (bits - 1)), float(zero + scale * (2 ** (bits - 1) - 1))
 
 
 def fill_value(field: np.ndarray) -> float | None:
@@ -47,7 +47,7 @@ def mask_lost(field: np.ndarray, *fills: float | None) -> np.ndarray:
 
   Args:
     field: Any shape, field [G].
-    *fills: Values that stand for missing pixels; None for none.
+    *fills: Values that stand for missing pixels; None stands for none.
 
   Returns:
     float32, NaN where the field is not finite, exceeds `MAX_GAUSS`, or is one of `fills`.

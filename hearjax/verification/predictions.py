@@ -102,6 +102,8 @@ def check_predictions(table: Table, name: str) -> Table:
   absent = [key for key in META if key not in table.meta]
   if absent:
     raise UserError(f'{name} lacks the meta keys {", ".join(absent)}; a predictions table has {", ".join(META)}.')
+  if not (isinstance(table.meta['model'], str) and table.meta['model']):
+    raise UserError(f'{name} has the meta key model = {table.meta["model"]!r}; the name of the model is needed.')
   if not len(table):
     raise UserError(f'{name} has no rows: there is nothing to score.')
   table = table.copy()

@@ -115,6 +115,7 @@ SAME = {
     'DATE__BEG': '2012-03-06T02:22:14',
     'DATE__END': '2012-03-07T02:22:14',
   },
+  'modified Julian date': {**STONYHURST, 'DATE__OBS': None, 'MJD-OBS': 55992.59878009},
   'lower case': {'CTYPE1': 'hpln-tan', 'CTYPE2': 'hplt-tan'},
   'usual native pole': {'LONPOLE': 180.0},
   'empty cards': {'CROTA1': '', 'HGLN_OBS': '', 'QUALITY': ''},
@@ -163,12 +164,20 @@ def test_what_was_assumed_is_told(tmp_path, cards, note):
     ({'CTYPE1': 'HPLT-TAN', 'CTYPE2': 'HPLN-TAN'}, 'longitude first'),
     ({'CTYPE2': 'CRLT-TAN'}, 'longitude first'),
     ({'CTYPE1': 'HPLN-XYZ', 'CTYPE2': 'HPLT-XYZ'}, 'coordinates that are not valid'),
-    ({'A_ORDER': 2}, 'distortion of its pixels .A_ORDER.'),
+    ({'A_ORDER': 2}, 'a distortion, or a native pole, of its own .A_ORDER.'),
+    ({'PV1_3': 0.0}, 'a native pole, of its own .PV1_3.'),
+    ({'CROTA2': 1e10}, r'turned by 1e\+10 deg'),
+    ({'CROTA2': None, 'CD001001': 7.0}, 'CD001001 = 7 but no CROTA2'),
+    ({'CROTA2': None, 'INST_ROT': 30.0}, 'INST_ROT = 30 but no CROTA2'),
+    ({'DATE__OBS': None, 'MJD-OBS': 55992.0}, 'MJD-OBS = 55992, a day without a time of day'),
+    ({'DATE__OBS': None, 'MJD-OBS': 1e300}, 'no modified Julian date of our time'),
+    ({'CRLN_OBS': None, 'CRLT_OBS': None, 'TELESCOP': 'Solar Orbiter'}, 'observer as Solar Orbiter'),
+    ({'CRLN_OBS': None, 'CRLT_OBS': None, 'DSUN_OBS': None, 'RSUN_OBS': 240.0}, 'RSUN_OBS = 240, which is no radius'),
     ({'LONPOLE': 90.0}, 'LONPOLE = 90 instead of the usual 180'),
     ({'DSUN_OBS': None}, 'only part of the position of the observer; add DSUN_OBS'),
     ({'CRLN_OBS': None}, 'only part of the position of the observer; add CRLN_OBS'),
     ({'CRLT_OBS': None}, 'add CRLT_OBS'),
-    ({'CRLN_OBS': None, 'CRLT_OBS': None, 'HEEX_OBS': 1.4e11}, 'HEEX_OBS, which is not understood'),
+    ({'CRLN_OBS': None, 'CRLT_OBS': None, 'HEEX_OBS': 1.4e11}, 'observer as HEEX_OBS, which does not tell his place'),
     ({'DSUN_AU': 0.5}, 'DSUN_OBS is 1.48e.11 m and DSUN_AU is 7.48e.10 m'),
     ({'DSUN_OBS': -1.0}, 'DSUN_OBS = -1, which is not a distance from the Sun in m, km, Mm or AU'),
     ({'DSUN_OBS': None, 'RSUN_OBS': 0.27}, 'RSUN_OBS = 0.27, which is no radius of the Sun in arcsec'),
@@ -181,7 +190,7 @@ def test_what_was_assumed_is_told(tmp_path, cards, note):
     ({'DATE__BEG': '2012-03-07T00:00:00', 'DATE__END': '2012-03-06T00:00:00'}, 'DATE-END lies before DATE-BEG'),
     ({'TIME__OBS': 14}, "'14' is no time of day"),
     ({'DATE__OBS': '2012-03-06T24:00:00'}, 'is not a time'),
-    ({'CTYPE2': 'HPLT-TAN-SIP'}, 'distortion of its pixels'),
+    ({'CTYPE2': 'HPLT-TAN-SIP'}, 'a distortion, or a native pole, of its own .-SIP.'),
     ({'CROTA2': None, 'ROLL': 0.7}, 'ROLL = 0.7 but no CROTA2'),
     ({'HGLT_OBS': 6.0}, 'CRLT_OBS is -5 and HGLT_OBS is 6'),
     ({'HGLN_OBS': 0.0, 'HGLT_OBS': -5.0}, 'HGLN_OBS is 0, but CRLN_OBS at its time means 146'),
@@ -225,15 +234,29 @@ def test_a_card_that_breaks_the_standard_is_refused_where_it_is_used(tmp_path):
     read_magnetogram(path)
 
 
+@pytest.mark.parametrize('keyword', ['BSCALE', 'BZERO', 'BLANK'])
+def test_a_scale_told_twice_is_refused(tmp_path, keyword):
+  image = fits.PrimaryHDU(np.nan_to_num(spot()).astype(np.int16), plain_header())
+  image.writeto(tmp_path / 'plain.fits')
+  content = (tmp_path / 'plain.fits').read_bytes()
+  end = content.index(b'END' + 77 * b' ')
+  cards = b''.join(f'{keyword:8}= {value:20}'.ljust(80).encode() for value in (1, 2))
+  (tmp_path / 'twice.fits').write_bytes(
+    (content[:end] + cards + b'END').ljust(-(-(end + 163) // 2880) * 2880) + content[-(-(end + 80) // 2880) * 2880 :]
+  )
+  with pytest.raises(ValueError, match=f'contradicts itself: {keyword} is 1 and 2'):
+    read_magnetogram(tmp_path / 'twice.fits')
+
+
 def test_keywords_of_the_primary_header_are_inherited(tmp_path):
   path = tmp_path / 'inherits.fits'
-  for inherit in (True, None, False):
+  for inherit in (True, None, False, 'F'):
     image = fits.ImageHDU(spot(), fits.Header({'BUNIT': 'Gauss', 'CRVAL1': 0.0}))
     if inherit is not None:
       image.header['INHERIT'] = inherit
     hdus = fits.HDUList([fits.PrimaryHDU(header=plain_header(CRVAL1=5.0)), image])  # Its own CRVAL1 counts.
     hdus.writeto(path, overwrite=True)
-    if inherit is False:
+    if inherit in (False, 'F'):
       with pytest.raises(ValueError, match='solar coordinates are needed'):
         read_magnetogram(path)
     else:
@@ -248,13 +271,16 @@ def test_an_image_beside_the_field_is_not_taken_for_it(tmp_path):
   ]
   fits.HDUList([fits.PrimaryHDU(), *beside, field]).writeto(path)
   check_spot(postel_patch(read_magnetogram(path), *PLACE))
-  # In another unit, it needs no name.
+  # In the unit of another quantity, it needs no name.
   velocity = fits.PrimaryHDU(np.full_like(spot(), 7), plain_header(BUNIT='m/s'))
   fits.HDUList([velocity, fits.ImageHDU(spot(), plain_header())]).writeto(path, overwrite=True)
   check_spot(postel_patch(read_magnetogram(path), *PLACE))
   for hdus, told in (
-    ([fits.PrimaryHDU(np.full_like(spot(), 7), plain_header()), fits.ImageHDU(spot(), plain_header())], 'of which 2'),
-    ([fits.PrimaryHDU(), beside[0]], r'1 images \(ERROR\), of which 0 may be the field'),
+    ([fits.PrimaryHDU(np.full_like(spot(), 7), plain_header()), fits.ImageHDU(spot(), plain_header())], '2 may be it'),
+    ([fits.PrimaryHDU(spot(), plain_header()), fits.ImageHDU(spot(), plain_header(BUNIT=None))], '2 may be it'),
+    ([fits.PrimaryHDU(spot(), plain_header()), fits.ImageHDU(spot(), plain_header(BUNIT='kG'))], '2 may be it'),
+    ([fits.PrimaryHDU(spot(), plain_header()), fits.ImageHDU(np.stack([spot()] * 2), plain_header())], '2 may be it'),
+    ([fits.PrimaryHDU(), beside[0]], r'of its 1 images \(ERROR\) 0 may be it'),
   ):
     fits.HDUList(hdus).writeto(path, overwrite=True)
     with pytest.raises(ValueError, match=told):

@@ -497,6 +497,9 @@ def test_truncated_cube(tmp_path, kept, suffix):
     ({'CUNIT1': 'deg', 'CD1_1': 0.0, 'CD1_2': -0.1, 'CD2_1': 0.1, 'CD2_2': 0.0}, r'turned by 90 deg'),
     ({'CDELT1': 0.1}, r'has CDELT1 but no CUNIT1; add the unit, or give the side of a pixel in Mm'),
     ({'MU': 5.0}, r'MU = 5; the cosine of an angle'),
+    ({'CMD': 400.0}, r'gives a central-meridian distance of 400 deg'),
+    ({'CRLT_OBS': 95.0}, r'gives a B0 of 95 deg'),
+    ({'PC1_1': 0.5, 'PC2_1': 0.5}, r'turned by 45 deg'),
     ({'CMD': 10.0, 'LONCM': 20.0}, r'CMD is 10 and LONCM is 20'),
     ({'CDELT1': 0.1, 'CUNIT1': 'deg', 'CUNIT2': 'arcmin'}, r'one unit for both axes'),
     ({'CRLT_OBS': 'south'}, r"CRLT_OBS = 'south'; a number is needed"),
@@ -511,8 +514,8 @@ def test_header_that_is_not_as_it_should_be(tmp_path, cards, sentence):
 @pytest.mark.parametrize(
   ('shape', 'sentence'),
   [
-    ((12, 12), r'must hold an image with the axes \[frame, y, x\]; the shapes of its images: \(12, 12\)'),
-    ((2, 2, 12, 12), r'images: \(2, 2, 12, 12\)'),
+    ((12, 12), r'must hold an image with the axes \[frame, y, x\], got shape \(12, 12\)'),
+    ((2, 2, 12, 12), r'got shape \(2, 2, 12, 12\)'),
     ((3, 6, 12), r'is 6 px wide: a centred square of 8 px does not fit; choose a size that is no larger, and even'),
     ((3, 13, 13), r'is 13 px wide: .* and odd as the cube is'),
   ],
@@ -525,7 +528,7 @@ def test_shape_that_is_not_as_it_should_be(tmp_path, shape, sentence):
 def test_file_without_an_image(tmp_path):
   fits.PrimaryHDU().writeto(tmp_path / 'empty.fits')
   with (
-    pytest.raises(ValueError, match=r'must hold an image .* images: none'),
+    pytest.raises(ValueError, match=r'must hold one image of a field; of its 0 images'),
     cubes.open_cube(tmp_path / 'empty.fits'),
   ):
     pass
@@ -562,6 +565,7 @@ TABLE_FAULTS = {
   'label against kind': (lambda t: t.add_column([1, 1, 1, 0], name='label'), 'row 2: label 1 contradicts kind CR'),
   'label in words': (lambda t: t.add_column([True, False, True, True], name='label'), 'row 4: label True contradicts'),
   'duplicate': (_set('region_id', 'EAR0001'), 'has the region EAR0001 twice'),
+  'noaa beyond': (_set('noaa', 3000000000), 'noaa is 3000000000; a whole number'),
   'half a pair': (lambda t: t.remove_row(1), r'pair 000 must be one EAR and one CR; it holds EAR0000 \(EAR\)'),
   'latitude': (_set('latitude', 120.0), 'row 1: latitude is 120 deg; it must lie between -90 and 90'),
   'not an angle': (_set('longitude', 'west'), 'row 1: longitude is west, which is no angle in degrees'),
@@ -588,6 +592,14 @@ def test_region_table_that_is_none(tmp_path):
   (tmp_path / 'bad.ecsv').write_text('not a table')
   with pytest.raises(ValueError, match=r'bad.ecsv lacks the columns region_id'):
     region_table.read_regions(tmp_path / 'bad.ecsv')
+  for content, sentence in ((b'', 'is empty'), (b'PK\x03\x04', 'a file of a spreadsheet; save the table as CSV')):
+    (tmp_path / 'bad.csv').write_bytes(content)
+    with pytest.raises(ValueError, match=sentence):
+      region_table.read_regions(tmp_path / 'bad.csv')
+  region_rows().write(tmp_path / 'good.csv', format='ascii.csv')
+  (tmp_path / 'bad.csv').write_text((tmp_path / 'good.csv').read_text().replace('cmd', 'latitude'))
+  with pytest.raises(ValueError, match="has the column 'latitude' twice"):
+    region_table.read_regions(tmp_path / 'bad.csv')
   (tmp_path / 'bad.csv').write_bytes('region_id;pair_id\nä;1'.encode('latin-1'))
   with pytest.raises(ValueError, match=r"bad.csv cannot be read as a region table \('utf-8' codec"):
     region_table.read_regions(tmp_path / 'bad.csv')
@@ -627,6 +639,8 @@ def test_a_table_as_a_spreadsheet_saves_it(tmp_path, saved):
   text = (tmp_path / ('plain.ecsv' if saved == 'ecsv as csv' else 'plain.csv')).read_text()
   text = text.replace(',', {'semicolons': ';', 'tabs': '\t'}.get(saved, ','))
   encoding = saved if saved.startswith('utf') else 'utf-8-sig'
+  text += '' if saved == 'ecsv as csv' else ',,,,,,,\n'  # Rows of empty cells at the end.
+  text = f'sep=;\n{text}' if saved == 'semicolons' else text
   (tmp_path / 'regions.csv').write_bytes(text.replace('\n', '\r\n').encode(encoding))
   plain, saved_regions = (region_table.read_regions(tmp_path / name) for name in ('plain.csv', 'regions.csv'))
   assert [(r.region_id, r.latitude, r.noaa, r.cmd) for r in saved_regions] == [

@@ -87,7 +87,7 @@ def test_rejects_what_is_no_fits_image(tmp_path):
     ('blank', 'no pixel of its image is a number'),
     ('text', 'truncated or damaged: No SIMPLE card'),
     ('empty', 'truncated or damaged'),
-    ('cube', r'\[y, x\]; the shapes of its images: \(2, 3, 4\)'),
+    ('cube', r'axes \[y, x\], got shape \(2, 3, 4\)'),
   ):
     with pytest.raises(ValueError, match=sentence):
       read_magnetogram(tmp_path / f'{name}.fits')

@@ -34,7 +34,7 @@ def test_quality_in_any_form(value, bits):
   assert quality_bits(cards(QUALITY=value)) == bits
 
 
-@pytest.mark.parametrize('value', ['good', 0.5, 'nan', '0x', '0xGG'])
+@pytest.mark.parametrize('value', ['good', 0.5, 'nan', '0x', '0xGG', True, 2.0**40])
 def test_quality_that_is_none(value):
   with pytest.raises(ValueError, match=f"some.fits has QUALITY '?{value}'?; a whole number is needed"):
     quality_bits(cards(QUALITY=value))
@@ -50,5 +50,8 @@ def test_numbers():
 
 def test_the_unit_may_be_that_of_a_segment():
   assert is_gauss(cards(BUNIT='Gauss')) and is_gauss(cards(_BUNIT='Mx/cm^2')) and is_gauss(cards(BUNIT='', _BUNIT='G'))
-  assert is_gauss(cards(BUNIT='m/s')) is False
+  for unit in ('Gauss', ' mx/cm2', 'Mx / cm^2', 'maxwell/cm2', 'Mx.cm-2', 'Gs'):
+    assert is_gauss(cards(BUNIT=unit))
+  for unit in ('m/s', 'kG', 'T', 'DN'):
+    assert is_gauss(cards(BUNIT=unit)) is False
   assert is_gauss(cards()) is None

@@ -4,26 +4,25 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from hearjax.survey.pixels import fill_value, lost_blank, mask_lost
+from hearjax.survey.pixels import fill_value, lost_blanks, mask_lost
 
 
 @pytest.mark.parametrize(
-  ('bits', 'zero', 'scale', 'blank'),
+  ('bits', 'zero', 'scale', 'blanks'),
   [
-    (16, 0, 1, -32768),
-    (16, 0, 0.1, -3276.8),
-    (32, 5, 0.5, 5 - 2**30),
-    (16, 32768, 1, None),  # Unsigned: the smallest stands for 0.
-    (8, 0, 1, None),
-    (-32, 0, 1, None),
+    (16, 0, 1, (-32768, 32767)),
+    (16, 0, 0.1, (-3276.8, 3276.7)),
+    (32, 5, 0.5, (5 - 2**30, 5 + (2**31 - 1) / 2)),
+    (16, 32768, 1, ()),  # Unsigned: the smallest stands for 0.
+    (8, 0, 1, ()),
+    (-32, 0, 1, ()),
   ],
 )
-def test_the_smallest_integer_stands_for_blank(bits, zero, scale, blank):
+def test_the_ends_of_the_integers_stand_for_blank(bits, zero, scale, blanks):
   header = fits.Header({'BITPIX': bits, 'BZERO': zero, 'BSCALE': scale})
-  found = lost_blank(header)
-  assert found == (None if blank is None else pytest.approx(blank))
+  assert lost_blanks(header) == pytest.approx(blanks)
   header['BLANK'] = -1
-  assert lost_blank(header) is None
+  assert lost_blanks(header) == ()
 
 
 def test_what_cannot_be_a_field_is_missing():
@@ -40,7 +39,7 @@ def test_a_fill_value_stands_alone():
   rng = np.random.default_rng(0)
   field = rng.normal(0, 100, (40, 40))
   assert fill_value(field) is None
-  for fill, count, found in ((-999.0, 9, True), (-999.0, 8, False), (-800.0, 20, False), (999.0, 20, False)):
+  for fill, count, found in ((-999.0, 4, True), (-999.0, 3, False), (-800.0, 20, False), (999.0, 20, False)):
     with_fill = field.copy()
     with_fill.flat[rng.permutation(field.size)[:count]] = fill
     assert fill_value(with_fill) == (fill if found else None)
