@@ -58,8 +58,8 @@ ELSEWHERE = re.compile(r'stereo|solo|solar orbiter|parker|psp', re.IGNORECASE)
 OBSERVER_TOLERANCE_DEG = 0.5  # L0 of JSOC headers is 0.07 deg larger than that of the ephemeris.
 AU = 149_597_870_700.0  # IAU 2012 Resolution B2 [m].
 LENGTHS = {'m': 1.0, 'km': 1e3, 'Mm': 1e6, 'AU': AU}
-# What can be meant, whatever the unit [m]: the photosphere of any author; 0.03 AU, within Parker's orbit, to 6 AU.
 LENGTH_TOLERANCE = 0.02  # Between two ways to tell one; Earth and L1 differ by 1 %.
+# What can be meant, whatever the unit [m]: the photosphere of any author; 0.03 AU, within Parker's orbit, to 6 AU.
 RADIUS_RANGE = (6.9e8, 7.05e8)
 DISTANCE_RANGE = (0.03 * AU, 6 * AU)
 SEEN_FROM = (0.25 * AU, 2 * AU)  # Where RSUN_OBS tells the distance: it is often one in pixels.

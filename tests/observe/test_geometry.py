@@ -115,6 +115,12 @@ SAME = {
     'DATE__BEG': '2012-03-06T02:22:14',
     'DATE__END': '2012-03-07T02:22:14',
   },
+  'Stonyhurst observer, a day and a time': {
+    **STONYHURST,
+    'DATE__OBS': '2012-03-06',
+    'DATE__AVG': '2012-03-06T14:22:14.6',
+    'MJD-OBS': 55992.0,
+  },
   'modified Julian date': {**STONYHURST, 'DATE__OBS': None, 'MJD-OBS': 55992.59878009},
   'lower case': {'CTYPE1': 'hpln-tan', 'CTYPE2': 'hplt-tan'},
   'usual native pole': {'LONPOLE': 180.0},
