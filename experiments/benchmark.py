@@ -19,7 +19,7 @@ from hearjax.report import benchmark_plots
 from hearjax.training.workdir import describe_environment
 
 from . import cli
-from .benchmarking import groups, profile
+from .benchmarking import common, groups, profile
 from .benchmarking.timing import describe, time_cases
 
 
@@ -35,8 +35,8 @@ def define_flags(flags: cli.Flags) -> None:
 def main(flags: cli.Flags) -> None:
   out = pathlib.Path(flags.out)
   cli.check_unused(flags, out / 'benchmark.ecsv')
-  size = groups.SMALL if flags.small else groups.FULL
-  product = groups.matrix_product(size)
+  size = common.SMALL if flags.small else common.FULL
+  product = common.matrix_product(size)
   (seconds,) = time_cases(product, flags.repeats).values()
   peak = product.flop / float(np.median(seconds))
   print(f'Matrix product: {peak / 1e9:.0f} Gflop/s.')
@@ -50,9 +50,9 @@ def main(flags: cli.Flags) -> None:
   print('Where the time of a training step goes:')
   for row in profiled:
     print(f'  {row["share"]:6.1%}  {row["stage"]}')
-  memory = groups.memory() | {'MB at most, all of this': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+  memory = common.memory() | {'MB at most, all of this': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
   print('Memory: ' + ', '.join(f'{value:.3g} {name}' for name, value in memory.items()) + '.')
-  environment = describe_environment() | {'cores': os.cpu_count(), 'pytorch': groups.pytorch_version()}
+  environment = describe_environment() | {'cores': os.cpu_count(), 'pytorch': common.pytorch_version()}
   meta = {'environment': environment, 'repeats': flags.repeats, 'small': flags.small, 'peak_flop_per_s': peak}
   record = {**meta, 'memory': memory, 'rows': rows, 'profile': profiled}
   write_json(out / 'benchmark.json', record)

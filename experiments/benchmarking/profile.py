@@ -16,7 +16,7 @@ from hearjax.solar import DEFAULT_PIXEL_SCALE_MM
 from hearjax.training.settings import TrainSettings
 from hearjax.training.step import build_optimizer, compiled_step, create_states
 
-from .groups import noise
+from .common import noise
 
 STEPS = 20
 OTHER = 'optimiser, averages and the rest'

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from experiments.benchmarking import groups, profile, timing
+from experiments.benchmarking import common, groups, profile, timing, whole
 from experiments.benchmarking.timing import Group
 from hearjax.models.network import ModelSettings
 from hearjax.report import benchmark_plots
@@ -59,8 +59,8 @@ def test_every_case_runs_in_turn_and_seconds_are_of_one_unit(monkeypatch):
 def test_operations_are_those_of_a_count_by_hand():
   settings = ModelSettings(widths=(2, 3), kernels=(3, 1), strides=(2, 1), crop_px=0)
   first, second = 2 * 4 * 4 * 9 * 1 * 2, 2 * 4 * 4 * 1 * 2 * 3
-  assert groups.forward_flop(settings, 8) == (first + second, first)
-  assert groups.step_flop(settings, 8) == 2 * first + 3 * second
+  assert common.forward_flop(settings, 8) == (first + second, first)
+  assert common.step_flop(settings, 8) == 2 * first + 3 * second
 
 
 def test_stages_are_named_after_layers():
@@ -80,12 +80,12 @@ def test_pytorch_has_the_same_network_and_takes_the_same_step():
   torch = pytest.importorskip('torch')
   from experiments.benchmarking import pytorch
 
-  field, batch = groups.noise(4, 0), np.arange(4)
-  model, params = groups.build(ModelSettings())
+  field, batch = common.noise(4, 0), np.arange(4)
+  model, params = common.build(ModelSettings())
   rival = pytorch.Network(model, params, field.shape[-1])
   with torch.inference_mode():
     np.testing.assert_allclose(rival(torch.from_numpy(field)), model.apply(params, field), rtol=1e-4, atol=1e-5)
-  train = TrainSettings(augmentation=groups.UNCHANGED)
+  train = TrainSettings(augmentation=common.UNCHANGED)
   tx = build_optimizer(train, 100)
   states = create_states(model, tx, jax.random.key(0)[None], field.shape[-1])
   state = jax.tree.map(lambda leaf: leaf[0], states)
@@ -128,8 +128,8 @@ def test_every_group_names_its_cases(name, monkeypatch):
     pathlib.Path(workdir, 'timing.json').write_text(json.dumps(steps))
     return 0
 
-  monkeypatch.setattr(groups, '_run', finished)
-  found = list(groups.GROUPS[name](groups.SMALL, 0))
+  monkeypatch.setattr(whole, '_run', finished)
+  found = list(groups.GROUPS[name](common.SMALL, 0))
   assert found and len({group.name for group in found}) == len(found)
   for group in found:
     cases = group.cases or group.seconds

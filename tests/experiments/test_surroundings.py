@@ -46,7 +46,7 @@ def test_devices_that_are_not_here_are_told_before_the_survey_is_read(tmp_path, 
   run = functools.partial(as_user, JAX_PLATFORMS=platform)
   sentence = fail('train', f'--survey={tmp_path}/none', f'--workdir={tmp_path}/work', run=run)
   assert sentence.startswith(f'JAX_PLATFORMS={platform} asks for devices that are not here')
-  assert 'set JAX_PLATFORMS=cpu to compute on the processor' in sentence
+  assert 'set it to cpu to compute on the processor' in sentence
   assert not (tmp_path / 'work').exists()
 
 
