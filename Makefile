@@ -29,7 +29,7 @@ reproduce: install
 	$(IN) -m experiments.reproduce --quick --workdir=$(WORKDIR)
 
 test: install
-	$(IN) -m pytest -n 2 --dist loadfile
+	$(IN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-oldest:
 	@$(if $(PYTHON_OLDEST),$(MAKE) --no-print-directory .venv-oldest/installed,echo 'Left out: there is no Python 3.11.')

@@ -59,7 +59,19 @@ def suite(size: dict, seed: int) -> Iterator[Group]:
   if not (root / 'tests').is_dir():
     return
   with tempfile.TemporaryDirectory() as cache:
-    command = [sys.executable, '-m', 'pytest', '-n', '2', '--dist', 'loadfile', '-o', f'cache_dir={cache}', *tests]
+    command = [
+      sys.executable,
+      '-m',
+      'pytest',
+      '-n',
+      '2',
+      '--dist',
+      'loadfile',
+      '--no-loadscope-reorder',
+      '-o',
+      f'cache_dir={cache}',
+      *tests,
+    ]
     run = functools.partial(subprocess.run, command, check=True, cwd=root, stdout=subprocess.DEVNULL)
     cases = {'two workers, nothing kept': lambda: run().returncode}
     yield Group('test suite', cases, target='two workers, nothing kept', largest_seconds=300, once=True)
