@@ -12,7 +12,7 @@ PYTHON_NEWEST ?= $(call python,3.13)
 # What is run with the oldest and with the newest packages: a little of everything.
 PART = -n 2 --dist loadfile tests/survey tests/verification tests/report tests/training/test_export.py \
   tests/training/test_fit.py tests/training/test_loop.py tests/training/test_step.py tests/maps/test_transforms.py \
-  tests/models/test_network.py tests/observe/test_hear.py tests/observe/test_magnetogram.py \
+  tests/models/test_network.py tests/observe/test_hear.py tests/observe/test_magnetogram.py tests/observe/test_geometry.py \
   tests/interpret/test_compaction.py tests/experiments/test_wheel.py
 
 .PHONY: install reproduce test test-oldest test-newest lint

@@ -13,6 +13,7 @@ from absl import flags as absl_flags
 
 from experiments import cli
 from experiments.__main__ import scripts
+from experiments.flags import REPEAT
 from hearjax.interpret.response import Sweep
 from hearjax.models.network import ModelSettings
 from hearjax.training.settings import Execution, RunSettings
@@ -58,7 +59,7 @@ def test_every_entry_of_settings_has_a_flag_with_its_text_and_its_default(name):
       flag = flags._values[names[field.name]]
       default = field.default if field.default is not dataclasses.MISSING else field.default_factory()
       assert getattr(flags, names[field.name]) == default, (kind, field.name)
-      own = re.sub(r'^<[^>]*>: ', '', flag.help.partition(cli.REPEAT)[0])  # absl puts the choices before it.
+      own = re.sub(r'^<[^>]*>: ', '', flag.help.partition(REPEAT)[0])  # absl puts the choices before it.
       assert own in documented or own in SHARED_TEXTS, (kind, field.name)
       assert f'--{names[field.name]}: ' in flags.help()
   assert name not in ('train', 'baseline', 'prune', 'respond', 'attribute', 'import_hear') or flags._entries
