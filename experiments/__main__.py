@@ -8,7 +8,7 @@ import sys
 from . import cli
 
 FOLDER = pathlib.Path(__file__).parent
-NO_SCRIPTS = ('__init__', '__main__', 'cli', 'flags')
+NO_SCRIPTS = ('__init__', '__main__', 'cli', 'flags', 'interpreting')
 
 
 def scripts() -> dict[str, str]:

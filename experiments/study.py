@@ -1,133 +1,31 @@
-"""The study behind the defaults: one change at a time, on simulated surveys, scored on held-aside pairs.
+"""Studies of the method on simulated surveys: how often findings are wrong, or what the defaults were chosen by.
 
-Each variant changes one thing of the default run. All are cross-validated on the same simulated surveys with the same
-folds; what is reported is the skill on the test pairs, averaged over the surveys and over the intervals. The defaults
-of the settings (`hearjax/models/network.py`, `training/settings.py`, `maps/augmentation.py`) follow this table. It says
-nothing about the Sun.
+`--of=findings` makes many small surveys of worlds whose answer is known and counts how often each claim is made where
+it is true and where it is not. `--of=defaults` changes one setting of the default run at a time. Neither says anything
+about the Sun.
+
+hearjax study --of=findings --out=rates.ecsv
 """
 
-import dataclasses
-import pathlib
-
-import numpy as np
-from astropy.table import Table
-
-import hearjax
-from hearjax.checks import UserError
-from hearjax.files import plain, read_table, write_table
-from hearjax.models.discriminant import DISCRIMINANTS, DiscriminantSettings, survey_features
-from hearjax.survey.folds import Splits
-from hearjax.survey.survey import Survey
-from hearjax.training.settings import RunSettings
-from hearjax.verification.skill import skill_mean_table, skill_table
-
 from . import cli
+from .studying import defaults, error_rates
 
 
 def define_flags(flags: cli.Flags) -> None:
-  flags.path('out', None, 'Table to write (ECSV); variants that are in it already are not run again.')
-  flags.listed('survey_seeds', (101, 102), 'Seeds of the simulated surveys.', int)
-  flags.integer('pairs', 120, 'Pairs of each survey.')
-  flags.integer('folds', 3, 'Folds of the cross-validation.')
-  flags.repeated('variants', f'Variant to run, of {", ".join(map(repr, VARIANTS))}; all for none.')
+  flags.choice('of', 'findings', ('findings', 'defaults'), 'What to study.')
+  flags.path('out', None, 'Table to write (ECSV); what is in it already is not computed again.')
+  flags.integer('pairs', 0, 'Pairs of each survey; 0 for the number that suits the study.', lower_bound=0)
+  flags.integer('surveys', 20, 'Findings: surveys of each world.', lower_bound=1)
+  flags.listed('worlds', tuple(error_rates.WORLDS), 'Findings: worlds.', choices=tuple(error_rates.WORLDS))
+  flags.listed('survey_seeds', (101, 102), 'Defaults: seeds of the surveys.', int)
+  flags.integer('folds', 3, 'Defaults: folds of the cross-validation.', lower_bound=2)
+  flags.repeated('variants', f'Defaults: variant, of {", ".join(map(repr, defaults.VARIANTS))}; all for none.')
   flags.common('overwrite')
   flags.require('out')
 
 
-NO_AUGMENTATION = {'polarity': False, 'mirror': False, 'transpose': False, 'shift_px': 0}
-MIRRORS = ('mirror_longitude', 'mirror_latitude')
-DESIGN_SHAPE = {'widths': (16, 32, 64, 64), 'strides': (2, 2, 2, 2)}
-
-# Name -> what it changes of the default run, by group of settings.
-VARIANTS: dict[str, dict[str, dict]] = {
-  'default': {},
-  'trained on the last interval': {'run': {'train_intervals': (-1,)}},
-  'three seeds, averaged': {'run': {'seeds': 3}},
-  'no augmentation': {'augmentation': NO_AUGMENTATION},
-  'shifts to 6 px': {'augmentation': {'shift_px': 6}},
-  'polarity exact': {'augmentation': {'polarity': False}, 'model': {'symmetries': ('polarity',)}},
-  'mirrors exact': {'augmentation': {'mirror': False}, 'model': {'symmetries': MIRRORS}},
-  'whole map, average pooling': {'model': {'crop_px': 0, 'centre_mm': 0.0, 'log_pool': 0.0, **DESIGN_SHAPE}},
-  'no central window': {'model': {'centre_mm': 0.0}},
-  'no logarithm': {'model': {'log_pool': 0.0}},
-  'strides 2, 2, 2, 2': {'model': {'strides': (2, 2, 2, 2)}},
-  'clip 50 G, scale 50 G': {'model': {'limit_gauss': 50.0, 'scale_gauss': 50.0}},
-}
-
-
-def apply(change: dict[str, dict]) -> RunSettings:
-  """Returns the default run with the changes of a variant."""
-  run = RunSettings(**change.get('run', {}))
-  augmentation = dataclasses.replace(run.training.augmentation, **change.get('augmentation', {}))
-  training = dataclasses.replace(run.training, augmentation=augmentation, **change.get('training', {}))
-  return dataclasses.replace(run, training=training, model=dataclasses.replace(run.model, **change.get('model', {})))
-
-
-def scores(predictions: Table) -> dict[str, float]:
-  """Returns the TSS of each interval and on average (threshold chosen in training), and the mean AUC."""
-  skill = skill_table([predictions], resamples=1, seed=0)
-  skill = skill[skill['threshold_rule'] == 'train']
-  mean = skill_mean_table([predictions], resamples=1, seed=0)
-  row = {f'tss_{-round(float(r["hours"]))}h': float(r['tss']) for r in skill}
-  return row | {'tss': float(mean['tss'][mean['threshold_rule'] == 'train'][0]), 'auc': float(np.mean(skill['auc']))}
-
-
-def run_variant(survey: Survey, splits: Splits, change: dict[str, dict]) -> dict[str, float]:
-  """Cross-validates one variant on one survey."""
-  return scores(hearjax.fit(survey, splits, apply(change)).predictions)
-
-
-def run_baselines(survey: Survey, splits: Splits) -> dict[str, dict[str, float]]:
-  """Cross-validates the discriminant analyses on one survey, for comparison."""
-  settings = DiscriminantSettings()
-  features = survey_features(survey, settings)
-  analyse = hearjax.discriminant_analysis
-  return {model: scores(analyse(survey, splits, model, settings, features)) for model in DISCRIMINANTS}
-
-
-def print_markdown(table: Table) -> None:
-  """Prints the table as the README shows it: each survey beside the other, empty where a variant was not run on it."""
-  seeds = sorted(set(table['survey_seed']))
-  shown = [('tss', 'mean TSS'), ('auc', 'mean AUC'), ('tss_24h', 'TSS, 24 h'), ('tss_3h', 'TSS, 3 h')]
-  heads = [f'{title}, survey {seed}' for _, title in shown for seed in seeds]
-  print('| variant | ' + ' | '.join(heads) + ' |\n|' + '---|' * (len(heads) + 1))
-  for variant in dict.fromkeys(table['variant']):
-    rows = {row['survey_seed']: row for row in table[table['variant'] == variant]}
-    cells = [f'{rows[seed][name]:.2f}' if seed in rows else '' for name, _ in shown for seed in seeds]
-    print(f'| {variant} | ' + ' | '.join(cells) + ' |')
-
-
 def main(flags: cli.Flags) -> None:
-  path = pathlib.Path(flags.out)
-  unknown = set(flags.variants) - set(VARIANTS)
-  if unknown:
-    raise UserError(f'Unknown variants {sorted(unknown)}; known are {", ".join(VARIANTS)}.')
-  # What a row depends on beside its variant and survey: a table of other settings is not gone on with.
-  meta = plain({'pairs': flags.pairs, 'folds': flags.folds, 'default': dataclasses.asdict(RunSettings())})
-  rows = []
-  if path.exists() and not flags.overwrite:
-    table = read_table(path, 'study')
-    if table.meta != meta:
-      raise UserError(f'{path} is of a study with other settings; name another --out.')
-    rows = [dict(row) for row in table]
-  done = {(row['variant'], row['survey_seed']) for row in rows}
-
-  def record(variant: str, seed: int, row: dict[str, float]) -> None:
-    rows.append({'variant': variant, 'survey_seed': seed, **row})
-    table = Table(rows=rows, meta=meta)
-    write_table(path, table)
-    print(f'{variant}, survey {seed}: mean TSS {row["tss"]:.3f}, mean AUC {row["auc"]:.3f}', flush=True)
-
-  for seed in flags.survey_seeds:
-    survey = hearjax.simulate_survey(seed, flags.pairs)
-    splits = hearjax.make_splits(survey, flags.folds, seed=0)
-    if (DISCRIMINANTS[0], seed) not in done:
-      for model, row in run_baselines(survey, splits).items():
-        record(model, seed, row)
-    for variant in flags.variants or VARIANTS:
-      if (variant, seed) not in done:
-        record(variant, seed, run_variant(survey, splits, VARIANTS[variant]))
-  print_markdown(Table(rows=rows))
+  {'findings': error_rates, 'defaults': defaults}[flags.of].run(flags)
 
 
 if __name__ == '__main__':

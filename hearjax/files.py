@@ -39,8 +39,9 @@ def write_whole(path: pathlib.Path, write: Callable[[pathlib.Path], None]) -> No
 
 
 def write_table(path: pathlib.Path, table: Table) -> None:
-  """Writes a table as ECSV, whole or not at all; raises as `write_whole`."""
-  write_whole(path, lambda temporary: table.write(temporary, format='ascii.ecsv'))
+  """Writes a table as ECSV, or as FITS where its name says so, whole or not at all; raises as `write_whole`."""
+  form = 'fits' if path.suffix == '.fits' else 'ascii.ecsv'
+  write_whole(path, lambda temporary: table.write(temporary, format=form))
 
 
 def read_table(path: str | os.PathLike, what: str = 'table', names: Sequence[str] = ()) -> Table:

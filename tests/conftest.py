@@ -175,7 +175,17 @@ def finished(quick_run: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) 
 # Few strong bipoles on small maps: learnt in seconds, at both planted scales.
 WORLDS = {
   'pattern_small': ('pattern', ('pattern_scale_mm=6', 'pattern_bipoles=3', 'pattern_mx=1e20')),
-  'pattern_large': ('pattern', ('pattern_scale_mm=12', 'pattern_bipoles=3', 'pattern_mx=1e20')),
+  'pattern_wide': (
+    'pattern',
+    (
+      'pattern_width_mm=6',
+      'pattern_scale_mm=14',
+      'pattern_control_width_mm=24',
+      'pattern_control_scale_mm=56',
+      'pattern_bipoles=3',
+      'pattern_mx=1e20',
+    ),
+  ),
   'flux': ('flux', ('flux_ratio=1.6',)),
   'null': ('null', ()),
 }

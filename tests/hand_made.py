@@ -8,7 +8,7 @@ import numpy as np
 from astropy.table import Table
 from scipy.special import expit, logit
 
-from hearjax.interpret.maps import changed_logits
+from hearjax.interpret.maps import members_of, subject_logits
 from hearjax.models.network import ModelSettings, build_model
 from hearjax.survey.folds import Fold, Splits
 from hearjax.survey.survey import Survey, checksum
@@ -71,7 +71,9 @@ def make_run(survey: Survey, settings: ModelSettings, members, folds: int = 1, *
   run = Run(survey, splits, RunSettings(model=settings), ensemble, None)
   if not np.isfinite(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(params)])).all():
     return run
-  said = changed_logits(run).astype(float)
+  said = np.zeros(len(survey))
+  for subject in members_of(run):
+    said[subject.rows.test] += subject_logits(subject, survey) / seeds
   columns = {
     'row': np.arange(len(survey)),
     'fold': survey.pair % folds,

@@ -1,53 +1,54 @@
-"""Attribution maps of a finished run: every magnetogram by the members that it is a test for, and their files."""
+"""Attribution maps: every magnetogram by the networks that it is a test for, and their files."""
 
 import dataclasses
-import itertools
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
+from hearjax.checks import UserError
 from hearjax.files import write_whole
 from hearjax.interpret.attribution import (
+  PATHS,
   UNITS,
   AttributionSettings,
   attribute,
+  baselines_of,
   check_methods,
   completeness_residual,
   contribution,
-  logits,
 )
-from hearjax.interpret.maps import visible_patches
+from hearjax.interpret.maps import Subject, finite_logits, subject_logits, visible_patches
+from hearjax.interpret.network import logits
+from hearjax.interpret.statistics import spread
 from hearjax.solar import postel_header
 from hearjax.survey.survey import Survey
-from hearjax.training.run import Run
 
 RADII_MM = (10.0, 20.0)  # Of the circles about the emergence site in which attribution is counted.
 
 
 @dataclasses.dataclass(frozen=True)
 class AttributionMaps:
-  """Magnetograms and their attribution by members that never saw them, averaged over the seeds of their fold.
+  """Magnetograms and their attribution by networks that never saw them, averaged over those of one test.
 
   Attributes:
-    survey: The magnetograms, cut to what the network looks at.
-    fold: `[n]` fold whose members the magnetogram is a test for.
+    survey: The magnetograms, cut to what the networks look at.
+    fold: `[n]` number of the test that the magnetogram is in, in the order of the networks.
     logit: `[n]` logit.
-    baseline_logit: `[n]` logit of the same members for a field of 0 G everywhere.
-    residual: `[n]` relative residual of the completeness of integrated gradients, the largest of the seeds; NaN
-      without this method.
+    baseline_logit: Name of a method -> `[n]` mean logit of the same networks for its baselines.
+    residual: Name of a method of paths -> `[n]` residual of its completeness, in spreads of the logit; the largest of
+      the networks.
     maps: Name of a method -> `[n, y, x]` attribution, in the unit that `attribution.UNITS` gives.
   """
 
   survey: Survey
   fold: np.ndarray
   logit: np.ndarray
-  baseline_logit: np.ndarray
-  residual: np.ndarray
+  baseline_logit: dict[str, np.ndarray]
+  residual: dict[str, np.ndarray]
   maps: dict[str, np.ndarray]
 
   def contribution(self, method: str) -> np.ndarray:
@@ -55,51 +56,63 @@ class AttributionMaps:
     return contribution(method, self.maps[method], self.survey.field)
 
 
-def attribute_run(
-  run: Run,
+def by_test(subjects: Sequence[Subject]) -> list[list[Subject]]:
+  """Returns the networks that are asked about the same maps, together."""
+  groups: dict[bytes, list[Subject]] = {}
+  for subject in subjects:
+    groups.setdefault(subject.rows.test.tobytes(), []).append(subject)
+  return list(groups.values())
+
+
+def attribute_subjects(
+  subjects: Sequence[Subject],
+  survey: Survey,
   methods: Sequence[str],
   settings: AttributionSettings,
-  key: jax.Array,
+  seed: int,
   rows: np.ndarray | None = None,
 ) -> AttributionMaps:
-  """Attributes the logits of a run out of fold.
+  """Attributes the logits that networks give to their test maps.
 
   Args:
-    run: A finished run.
+    subjects: Networks that look at squares of one size; no map is in two tests.
+    survey: Their maps.
     methods: Names of methods.
     settings: Their settings.
-    key: Key of the noise of SmoothGrad.
-    rows: Rows of the survey; None for all.
+    seed: Of the draw of baselines, and of the noise of SmoothGrad.
+    rows: Rows of the survey; None for all that are in a test.
 
   Raises:
-    UserError: There is no such method.
+    UserError: There is no such method, none of the rows is in a test, a network has learnt from no control map, or a
+      logit is not finite.
   """
-  check_methods(list(methods))
-  model = run.ensemble.model
-  rows = np.arange(len(run.survey)) if rows is None else np.asarray(rows)
-  survey = run.survey.select(rows).replace(field=visible_patches(run, rows))
-  n, seeds = len(rows), len(run.ensemble.names) // len(run.folds)
-  fold, logit, baseline = np.full(n, -1), np.zeros(n), np.zeros(n)
-  residual = np.zeros(n) if 'integrated_gradients' in methods else np.full(n, np.nan)
-  maps = {method: np.zeros_like(survey.field) for method in methods}
-  for number, members in itertools.groupby(run.members(), key=lambda member: member.fold):
-    of_fold = np.flatnonzero(np.isin(rows, run.folds[number].test))
-    if not len(of_fold):
-      continue
-    fold[of_fold] = number
-    field = survey.field[of_fold]
-    for member in members:
-      of_member = logits(model.apply, member.params, field)
-      of_zero = logits(model.apply, member.params, np.zeros_like(field[:1]))
-      logit[of_fold] += of_member / seeds
-      baseline[of_fold] += of_zero / seeds
+  check_methods(methods)
+  groups = by_test(subjects)
+  tested = np.unique(np.concatenate([group[0].rows.test for group in groups]))
+  rows = tested if rows is None else np.intersect1d(rows, tested)
+  if not len(rows):
+    raise UserError('None of the maps that are to be attributed is a test of a network; choose others.')
+  cut = survey.select(rows).replace(field=visible_patches(subjects[0].network, survey, rows))
+  fold, logit = np.full(len(rows), -1), np.zeros(len(rows))
+  baseline, maps = {name: np.zeros(len(rows)) for name in methods}, {name: np.zeros_like(cut.field) for name in methods}
+  residual = {name: np.zeros(len(rows)) for name in methods if name in PATHS}
+  for number, group in enumerate(groups):
+    here = np.flatnonzero(np.isin(rows, group[0].rows.test))
+    fold[here] = number
+    for subject in group if len(here) else ():
+      network, params = subject.network, subject.params
+      sd, said = spread(subject_logits(subject, survey)), finite_logits(subject, cut.field[here])
+      logit[here] += said / len(group)
       for method in methods:
-        attribution = attribute(method, model, member.params, field, settings, key)
-        maps[method][of_fold] += attribution / seeds
-        if method == 'integrated_gradients':
-          missed = completeness_residual(attribution, of_member - of_zero)
-          residual[of_fold] = np.maximum(residual[of_fold], missed)
-  return AttributionMaps(survey, fold, logit, baseline, residual, maps)
+        baselines = baselines_of(method, subject, survey, settings, seed)
+        attribution = attribute(method, network, params, cut.field[here], baselines, settings, seed)
+        of_baselines = logits(network, params, baselines).mean()
+        maps[method][here] += attribution / len(group)
+        baseline[method][here] += of_baselines / len(group)
+        if method in PATHS:
+          missed = completeness_residual(attribution, said - of_baselines, sd)
+          residual[method][here] = np.maximum(residual[method][here], missed)
+  return AttributionMaps(cut, fold, logit, baseline, residual, maps)
 
 
 # --- Files ------------------------------------------------------------------------------------------------------
@@ -127,7 +140,6 @@ def attribution_table(attributed: AttributionMaps) -> Table:
       parts[f'within_{radius:.0f}mm'].append(inside / np.where(total > 0, total, 1))
   times = len(attributed.maps)
   unknown = np.full(len(survey), np.nan)
-  residuals = [attributed.residual if name == 'integrated_gradients' else unknown for name in attributed.maps]
   columns = {
     'region_id': np.tile(survey.region_names(), times),
     'pair_id': np.tile(survey.pair_names(), times),
@@ -136,9 +148,9 @@ def attribution_table(attributed: AttributionMaps) -> Table:
     'hours': np.tile(survey.hours, times),
     'fold': np.tile(attributed.fold, times),
     'logit': np.tile(attributed.logit, times),
-    'baseline_logit': np.tile(attributed.baseline_logit, times),
+    'baseline_logit': np.concatenate([attributed.baseline_logit[name] for name in attributed.maps]),
     **{name: np.concatenate(values) for name, values in parts.items()},
-    'completeness_residual': np.concatenate(residuals),
+    'completeness_residual': np.concatenate([attributed.residual.get(name, unknown) for name in attributed.maps]),
   }
   return Table(columns, units={'hours': 'h', 'peak_x': 'Mm', 'peak_y': 'Mm'})
 
@@ -150,7 +162,7 @@ def write_maps(directory: pathlib.Path, attributed: AttributionMaps, meta: dict[
 
   Args:
     directory: Where the files go.
-    attributed: What `attribute_run` returned.
+    attributed: What `attribute_subjects` returned.
     meta: Keys `survey_source`, `survey_checksum` and `settings`, for the primary header.
 
   Raises:

@@ -13,14 +13,35 @@ import numpy as np
 
 from hearjax.checks import UserError
 from hearjax.files import told_as_damaged, write_whole
-from hearjax.interpret.ablation import filter_layers
+from hearjax.interpret.network import masked_logits
+from hearjax.interpret.pruning import Pruned
 from hearjax.models.network import EmergenceNetwork, ModelSettings, build_model
+from hearjax.survey.survey import Survey
 from hearjax.training import checkpoints
 from hearjax.training.ensemble import member_logits
 from hearjax.training.step import Params
 
 DESCRIPTION_NAME = 'model.json'
 REPEATS = 5
+TIMED_MAPS = 128
+
+
+def count_parameters(settings: ModelSettings, kept: np.ndarray) -> int:
+  """Returns the parameters of a network without the dropped filters; `kept` is `[filter]` bool."""
+  widths = [int(part.sum()) for part in _by_layer(settings, kept)]
+  inputs = [1, *widths[:-1]]
+  layers = sum(width * (side**2 * n + 1) for width, side, n in zip(widths, settings.kernels, inputs, strict=True))
+  return layers + (2 if settings.centre_mm else 1) * widths[-1] + 1
+
+
+def _by_layer(settings: ModelSettings, kept: np.ndarray) -> list[np.ndarray]:
+  return np.split(np.asarray(kept, bool), np.cumsum(settings.widths)[:-1])
+
+
+def kernels(params: Params) -> list[np.ndarray]:
+  """Returns `[y, x, input, filter]` kernels of each layer of one of hearjax's own networks."""
+  layers = {name: layer for name, layer in params['params'].items() if name.startswith('convolution_')}
+  return [np.asarray(layers[f'convolution_{number}']['kernel']) for number in range(len(layers))]
 
 
 def compact(settings: ModelSettings, params: Params, kept: np.ndarray) -> tuple[ModelSettings, Params]:
@@ -40,15 +61,15 @@ def compact(settings: ModelSettings, params: Params, kept: np.ndarray) -> tuple[
   Raises:
     UserError: A layer has no filter left.
   """
-  layers = filter_layers(settings)
-  widths = np.bincount(layers[kept], minlength=len(settings.widths))
-  if not widths.all():
-    raise UserError(f'Layer {int(np.argmin(widths))} has no filter left; a network needs at least one in each.')
+  parts = _by_layer(settings, kept)
+  widths = tuple(int(part.sum()) for part in parts)
+  if not all(widths):
+    raise UserError(f'Layer {widths.index(0)} has no filter left; a network needs at least one in each.')
   below = np.array([0])  # The map itself is the one channel of the first layer.
   smaller = {}
-  for number in range(len(widths)):
+  for number, part in enumerate(parts):
     name = f'convolution_{number}'
-    own = np.flatnonzero(kept[layers == number])
+    own = np.flatnonzero(part)
     layer = params['params'][name]
     smaller[name] = {'kernel': jnp.asarray(layer['kernel'])[:, :, below][..., own], 'bias': layer['bias'][own]}
     below = own
@@ -56,7 +77,7 @@ def compact(settings: ModelSettings, params: Params, kept: np.ndarray) -> tuple[
   averages = len(weights['kernel']) // settings.widths[-1]
   of_logit = np.concatenate([average * settings.widths[-1] + below for average in range(averages)])
   smaller['logit'] = {'kernel': weights['kernel'][of_logit], 'bias': weights['bias']}
-  return dataclasses.replace(settings, widths=tuple(widths.tolist())), {'params': smaller}
+  return dataclasses.replace(settings, widths=widths), {'params': smaller}
 
 
 def save_compacted(
@@ -118,3 +139,29 @@ def seconds_per_1000(model: EmergenceNetwork, params: Params, field: np.ndarray)
     member_logits(params, field, model=model).block_until_ready()
     seconds.append(time.perf_counter() - started)
   return 1000 / len(field) * float(np.median(seconds[1:]))  # The first one compiles.
+
+
+def compact_pruned(pruned: Pruned, survey: Survey, directory: pathlib.Path) -> dict[str, Any]:
+  """Saves what pruning leaves of one of hearjax's own networks, without the filters that it does not need.
+
+  Returns:
+    The row of the network in `compacted.ecsv`: parameters and seconds for 1000 maps before and after, and the largest
+    difference of a logit between the network that was saved and the masked one.
+  """
+  subject, kept = pruned.subject, pruned.minimal
+  full, params = subject.network.model, subject.params
+  settings, smaller = compact(full.settings, params, kept)
+  field = survey.field[subject.rows.test[:TIMED_MAPS]]
+  save_compacted(directory, build_model(settings, full.pixel_scale_mm), smaller, kept, field.shape[-1])
+  model, smaller = load_compacted(directory)
+  masked = masked_logits(subject.network, params, field, kept[None])[0]
+  return {
+    'member': subject.name,
+    'n_filters': len(kept),
+    'n_filters_compacted': int(kept.sum()),
+    'parameters': count_parameters(full.settings, np.ones_like(kept)),
+    'parameters_compacted': count_parameters(full.settings, kept),
+    'seconds_per_1000': seconds_per_1000(full, params, field),
+    'seconds_per_1000_compacted': seconds_per_1000(model, smaller, field),
+    'largest_difference': float(np.abs(member_logits(smaller, field, model=model) - masked).max()),
+  }

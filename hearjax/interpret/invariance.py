@@ -2,42 +2,64 @@
 
 Some changes are symmetries that a forecast should not mind (the other hemisphere, a shift by a pixel), some are what
 instruments and perspective do, and some leave only one kind of information behind: the pixels without their order,
-|B| without the polarities. Together they say what the networks read.
+|B| without the polarities. What skill these cost says what the networks read (`CLAIMS`).
 
-The TSS is at the threshold that each fold chose in its training: the network in use does not know of the change. What
+The TSS is at the threshold that the maps of the training suggest: a network in use does not know of the change. What
 skill is left is judged by the AUC, which needs no threshold, since most changes move all logits together.
 """
 
+import collections
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from astropy.table import Table
 from scipy import ndimage
-from scipy.special import expit
 
-from hearjax.interpret.maps import changed_logits, tested_in_fold
-from hearjax.interpret.statistics import auc
+from hearjax.interpret.findings import Claim, Samples
+from hearjax.interpret.maps import MEMBERS, Subject, finite_logits, trained_threshold
+from hearjax.interpret.references import EXCHANGED, FLUX_METER, UNTRAINED
+from hearjax.interpret.statistics import Draws, auc, over_subjects, spread
 from hearjax.maps import transforms
-from hearjax.training.run import Run
-from hearjax.verification.predictions import average_seeds
-from hearjax.verification.resampling import confidence_interval, draw_rows
+from hearjax.survey.survey import Survey
+from hearjax.verification.resampling import confidence_interval
 from hearjax.verification.scores import contingency, tss
 
 RING_PX = 4.0  # Width of the rings within which pixels change places; our choice.
 SHIFTS_PX = (1.0, 2.0, 4.0, 8.0)
-READS = 0.5  # A network reads what at least this share of its skill goes with; our choice.
-READS_SOME = 0.1  # Less than this is nothing; our choice.
-# What is said, of which share, from what value on; the first that holds.
-VERDICTS = (
-  ('polarity', 'share_polarity', READS),
-  ('strength', 'share_strength', READS),
-  ('strength and place', 'share_ring_strength', READS),
-  ('pattern of the polarities', 'share_neighbours', READS),
-  ('pattern of the unsigned field and the polarities', 'share_neighbours', READS_SOME),
+MARGIN_PX = 16  # About the square that the network looks at: what no change brings into it is left out.
+SMALLEST = 0.03  # AUC that matters: our choice.
+UNIT = 'AUC lost'
+ARRANGEMENT = Claim(
+  'arrangement',
+  'Pixels in any order cost skill: the networks read where field stands, not only how much there is',
+  UNIT,
+  SMALLEST,
+  (FLUX_METER, UNTRAINED, EXCHANGED),
 )
+STRUCTURE = Claim(
+  'structure',
+  'Pixels in any order at their distance from the centre cost skill: the networks read patterns of the field',
+  UNIT,
+  SMALLEST,
+)
+POLARITIES = Claim(
+  'polarities', 'Elements of any polarity cost skill: the networks read which polarities are neighbours', UNIT, SMALLEST
+)
+SIGN = Claim('sign', 'The reversed polarity costs skill: the networks read which polarity leads', UNIT, SMALLEST)
+# What each claim is that a change costs.
+COSTS = {
+  ARRANGEMENT: 'pixels shuffled',
+  STRUCTURE: 'pixels shuffled in rings',
+  POLARITIES: 'signs of elements drawn',
+  SIGN: 'polarity reversed',
+}
+CLAIMS = tuple(COSTS)
+UNCHANGED = 'unchanged'
+NEEDED = {UNCHANGED, *COSTS.values()}  # Of references.
+SCORES = ('tss', 'auc')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,13 +67,15 @@ class Batch:
   """Magnetograms to be changed, and what a change may need to know of each.
 
   Attributes:
-    run: The run whose survey they are of.
+    survey: The survey that they are of.
+    visible_px: Side of the square that the network looks at [px].
     seed: Seed of what is drawn; with the row it fixes what a magnetogram draws.
-    field: `[n, y, x]` whole maps [G], NaN where missing.
+    field: `[n, y, x]` maps [G], NaN where missing, with a margin about that square.
     rows: `[n]` rows of the survey that they are.
   """
 
-  run: Run
+  survey: Survey
+  visible_px: int
   seed: int
   field: np.ndarray
   rows: np.ndarray
@@ -59,12 +83,12 @@ class Batch:
   @property
   def square(self) -> np.ndarray:
     """`[n, y, x]` the maps [G], cut to the square that the network looks at."""
-    return transforms.crop(self.field, self.run.visible_px)
+    return transforms.crop(self.field, self.visible_px)
 
   @property
   def west(self) -> np.ndarray:
     """`[n, 1, 1]` 1 for a map west of the central meridian, -1 east of it."""
-    return np.where(self.run.survey.cmd[self.rows] < 0, -1.0, 1.0)[:, None, None]
+    return np.where(self.survey.cmd[self.rows] < 0, -1.0, 1.0)[:, None, None]
 
   @property
   def keys(self) -> jax.Array:
@@ -115,12 +139,12 @@ def _hale_swap(batch: Batch, _: float) -> np.ndarray:
 
 
 def _central_part(batch: Batch, part: float) -> np.ndarray:
-  visible = batch.run.visible_px
+  visible = batch.visible_px
   return transforms.crop(batch.square, visible - 2 * round(visible * (1 - part) / 2))
 
 
 def _shuffle(batch: Batch, ring_px: float) -> jax.Array:
-  side = batch.run.visible_px
+  side = batch.visible_px
   axis = np.arange(side) - (side - 1) / 2
   ring = (np.hypot(axis[:, None], axis) // ring_px).astype(np.int32)
   return _shuffle_pixels(batch.keys, batch.square, ring)
@@ -143,7 +167,7 @@ def draw_element_signs(field: np.ndarray, seeds: np.ndarray) -> np.ndarray:
 
 
 CHANGES = (
-  Change('unchanged', 'none', lambda b, _: b.field, 'nothing'),
+  Change(UNCHANGED, 'none', lambda b, _: b.field, 'nothing'),
   Change('polarity reversed', 'polarity', lambda b, _: transforms.reverse_polarity(b.field), "breaks Hale's law"),
   Change('Hale swap', 'polarity', _hale_swap, 'the region as the other hemisphere has it'),
   Change('unsigned field', 'polarity', lambda b, _: np.abs(b.field), 'keeps |B|, no polarities'),
@@ -206,7 +230,7 @@ CHANGES = (
   Change(
     'blurred',
     'instrument',
-    lambda b, radius: _blur(b.field, b.run.survey.pixel_scale_mm, radius),
+    lambda b, radius: _blur(b.field, b.survey.pixel_scale_mm, radius),
     'destroys small scales, cancels flux',
     (1.0, 2.0, 4.0),
     'Mm',
@@ -222,126 +246,136 @@ CHANGES = (
 )
 
 
-def invariance_table(run: Run, seed: int, resamples: int = 500) -> Table:
-  """Shows changed magnetograms to a run's networks: each map, in every state, to the members that it is a test for.
+State = tuple[Change, float]
+# All changes at all their strengths, and those that claims need.
+STATES: tuple[State, ...] = tuple((change, strength) for change in CHANGES for strength in change.strengths)
+COSTING = tuple(state for state in STATES if state[0].name in NEEDED)
 
-  Whole maps are changed before the network cuts out its square; shuffles, drawn signs of elements, and smaller maps
-  are made of that square. A larger map is none of the changes: the network cuts it, and says the same.
+
+# --- What it costs ------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Changed:
+  """What becomes of one network by one change.
+
+  Attributes:
+    name, group: Of the network.
+    change, strength: The change.
+    moved_pe, moved_ne: Mean change of the logit in each class.
+    rms: Root mean square of the change, in units of the standard deviation of the unchanged logits.
+    auc, tss: `[1 + resample]` AUC, and TSS at the threshold of the training.
+  """
+
+  name: str
+  group: str
+  change: str
+  strength: float
+  moved_pe: float
+  moved_ne: float
+  rms: float
+  auc: np.ndarray
+  tss: np.ndarray
+
+
+def show(
+  subjects: Sequence[Subject], survey: Survey, draws: Draws, seed: int, states: Sequence[State] = STATES
+) -> list[Changed]:
+  """Shows changed magnetograms to networks, each those of its own test: to references what claims need alone.
+
+  Maps are changed with a margin before the network cuts out its square; shuffles, drawn signs of elements, and smaller
+  maps are made of that square. A larger map is none of the changes: the network cuts it, and says the same.
 
   Args:
-    run: A finished run, with its predictions: the thresholds are there.
-    seed: Seed of noise, shuffles and bootstrap.
-    resamples: Bootstrap samples of the pairs.
+    subjects: The networks.
+    survey: Their maps.
+    draws: Draws of the pairs.
+    seed: Of noise and shuffles; with the row it fixes what a map draws, whichever network sees it.
+    states: Changes and their strengths, the unchanged maps first.
 
   Returns:
-    One row per change and strength: `name`, `kind`, `strength`, `unit`, `effect`; `change_pe` and `change_ne`, mean
-    change of the logit in each class; `rms_change`, root mean square of the change in units of the standard deviation
-    of the unchanged logits; `tss`, `tss_change` against the unchanged maps, and `auc`, `auc_change`. `_low` and `_high`
-    bound 95 % intervals over pairs, the same pairs before and after.
-
-    Meta: `verdict`, what the networks read, and `share_…`, the shares of the skill that it follows from (`verdict`),
-    with the same intervals.
+    All changes of all networks, the unchanged maps first.
 
   Raises:
-    UserError: There is one class only, a logit or a setting is not finite or out of its range.
-    FileNotFoundError: The predictions are not there.
+    UserError: A logit is not finite.
   """
-  fold = tested_in_fold(run)
-  label = run.survey.label
-  drawn = draw_rows(run.survey.pair, resamples, seed)
-  threshold = fold_thresholds(run)[fold]
-
-  def score(logit: np.ndarray) -> dict[str, np.ndarray]:
-    counts = contingency(label, expit(logit) >= threshold)
-    weight = np.concatenate([np.ones((1, len(label)), int), drawn])
-    return {'tss': tss(weight @ counts), 'auc': auc(label, logit, fold, weight)}
-
-  rows, before, scores_before, auc_of = [], None, None, {}
-  for change in CHANGES:
-    for strength in change.strengths:
-      logit = changed_logits(run, changer(run, change, strength, seed))
-      scores = score(logit)
-      if before is None:
-        before, scores_before = logit, scores
-      auc_of[change.name] = scores['auc']
-      rows.append({'name': change.name, 'kind': change.kind, 'strength': strength, 'unit': change.unit})
-      rows[-1] |= _describe(logit - before, label, np.std(before)) | _compare(scores, scores_before)
-      rows[-1]['effect'] = change.effect
-  table = Table(rows)
-  table.meta = {'survey_source': run.survey.source, 'resamples': resamples, **verdict(auc_of)}
-  return table
+  alike: dict[tuple[bytes, int], list[Subject]] = collections.defaultdict(list)
+  for subject in subjects:
+    visible = subject.network.visible_px(survey.field.shape[-1])
+    alike[subject.rows.test.tobytes(), visible].append(subject)
+  shown = []
+  for (_, visible), group in alike.items():
+    rows = group[0].rows.test
+    around = min(visible + 2 * MARGIN_PX, survey.field.shape[-1])
+    whole = Batch(survey, visible, seed, transforms.crop(survey.field[rows], around), rows)
+    threshold = [trained_threshold(subject, survey) for subject in group]
+    before = [finite_logits(subject, whole.square) for subject in group]
+    for change, strength in states:
+      asked = [number for number, one in enumerate(group) if one.group == MEMBERS or change.name in NEEDED]
+      if not asked:
+        continue
+      maps = np.asarray(change.apply(whole, strength))  # What is done to a map does not depend on who sees it.
+      for number in asked:
+        logit = finite_logits(group[number], maps)
+        scores = _scores(survey, draws, rows, logit, before[number], threshold[number])
+        shown.append(Changed(group[number].name, group[number].group, change.name, strength, **scores))
+  return shown
 
 
-def fold_thresholds(run: Run) -> np.ndarray:
-  """Returns `[fold]` the probability at or above which the networks of a fold forecast emergence."""
-  predictions = average_seeds(run.predictions)
-  of_fold = dict(zip(predictions['fold'], predictions['threshold'], strict=True))
-  return np.array([of_fold[number] for number in range(len(run.folds))])
-
-
-def verdict(auc_of: dict[str, np.ndarray]) -> dict[str, Any]:
-  """Says what networks read, from the AUC that changes leave.
-
-  Skill is AUC - 1/2. `share_strength` of it is left when the pixels of a map change places, `share_ring_strength` when
-  they do so at their distance from the centre only, `share_polarity` is lost when the polarity is reversed, and
-  `share_neighbours` when every magnetic element draws its sign. `_low` and `_high` bound their 95 % intervals; samples
-  of the pairs without skill do not count there, having none to share. The first that holds, with `READS` for a half:
-
-  - no skill: the interval of the unchanged AUC holds 1/2;
-  - polarity: half is lost by the reversal;
-  - strength: half is left of the pixels without any order;
-  - strength and place: half is left of the pixels in their rings;
-  - pattern: neither; of the polarities where half is lost with the signs of elements, of the unsigned field where less
-    than `READS_SOME` is, else of both. What touches with one sign stays together, so that this share comes out too
-    small rather than too large.
-
-  Networks trained on the world `flux` came out as strength, on `pattern` as pattern, on `null` as no skill.
-
-  Args:
-    auc_of: Name of a change -> `[1 + resample]` AUC, the first that of all pairs.
-  """
-  if not confidence_interval(auc_of['unchanged'][1:])[0] > 0.5:
-    return {'verdict': 'no skill'}
-  skill = {name: values - 0.5 for name, values in auc_of.items()}
-  whole = np.where(skill['unchanged'] > 0, skill['unchanged'], np.nan)
-
-  def left(name: str) -> np.ndarray:
-    return np.clip(skill[name] / whole, 0, 1)
-
-  samples = {
-    'share_polarity': 1 - left('polarity reversed'),
-    'share_strength': left('pixels shuffled'),
-    'share_ring_strength': left('pixels shuffled in rings'),
-    'share_neighbours': 1 - left('signs of elements drawn'),
-  }
-  shares = {}
-  for name, values in samples.items():
-    shares[name] = float(values[0])
-    shares[f'{name}_low'], shares[f'{name}_high'] = map(float, confidence_interval(values[1:]))
-  said = next((said for said, name, least in VERDICTS if shares[name] >= least), 'pattern of the unsigned field')
-  return {'verdict': said, **shares}
-
-
-def changer(run: Run, change: Change, strength: float, seed: int) -> Callable:
-  """Returns the function that `changed_logits` takes, with randomness that depends on seed and row alone."""
-  return lambda field, rows: change.apply(Batch(run, seed, field, rows), strength)
-
-
-def _describe(moved: np.ndarray, label: np.ndarray, spread: float) -> dict[str, float]:
-  """Returns how `[n]` logits moved, with the standard deviation that they had before."""
-  rms = float(np.sqrt(np.mean(moved**2)))
+def _scores(
+  survey: Survey, draws: Draws, rows: np.ndarray, logit: np.ndarray, before: np.ndarray, threshold: float
+) -> dict[str, Any]:
+  """Returns what `Changed` holds of `[n]` logits of rows of the survey, and those before the change."""
+  label, weight = survey.label[rows], draws.of_rows(survey.pair[rows])
+  moved, sd = logit - before, spread(before)
   return {
-    'change_pe': float(np.mean(moved[label == 1])),
-    'change_ne': float(np.mean(moved[label == 0])),
-    'rms_change': rms / spread if spread > 0 else np.nan,
+    'moved_pe': float(moved[label == 1].mean()),
+    'moved_ne': float(moved[label == 0].mean()),
+    'rms': float(np.sqrt(np.mean(moved**2))) / sd if sd > 0 else np.nan,
+    'auc': auc(label, logit, weight),
+    'tss': tss(weight @ contingency(label, logit >= threshold)),
   }
 
 
-def _compare(scores: dict[str, np.ndarray], before: dict[str, np.ndarray]) -> dict[str, float]:
-  """Returns scores and their changes, from `[1 + resample]` values each, the first that of all pairs."""
-  result = {}
-  for name, values in scores.items():
-    for column, samples in ((name, values), (f'{name}_change', values - before[name])):
-      result[column] = float(samples[0])
-      result[f'{column}_low'], result[f'{column}_high'] = confidence_interval(samples[1:])
+def samples(shown: Sequence[Changed]) -> dict[Claim, Samples]:
+  """Returns the samples of the claims: the AUC that each change costs each network."""
+  whole = {each.name: each.auc for each in shown if each.change == UNCHANGED}
+  result: dict[Claim, dict[str, list[np.ndarray]]] = {}
+  for claim, change in COSTS.items():
+    result[claim] = collections.defaultdict(list)
+    for each in shown:
+      if each.change == change:
+        result[claim][each.group].append(whole[each.name] - each.auc)
   return result
+
+
+def invariance_table(shown: Sequence[Changed], seed: int) -> Table:
+  """Returns the panel: a row for each group of networks, change and strength.
+
+  `change_pe` and `change_ne`, mean change of the logit in each class; `rms_change`, in units of the standard deviation
+  of the unchanged logits; `tss`, `tss_change` against the unchanged maps, and `auc`, `auc_change`. `_low` and `_high`
+  bound 95 % intervals over pairs and networks, the same before and after.
+  """
+  rows = []
+  for group in dict.fromkeys(each.group for each in shown):
+    of_group = [each for each in shown if each.group == group]
+    whole = {name: np.stack([getattr(each, name) for each in of_group if each.change == UNCHANGED]) for name in SCORES}
+    for change, strength in STATES:
+      found = [each for each in of_group if each.change == change.name and _same(each.strength, strength)]
+      if not found:
+        continue
+      row = {'networks': group, 'name': change.name, 'kind': change.kind, 'strength': strength, 'unit': change.unit}
+      for column, name in (('change_pe', 'moved_pe'), ('change_ne', 'moved_ne'), ('rms_change', 'rms')):
+        row[column] = float(np.mean([getattr(each, name) for each in found]))
+      for name in SCORES:
+        values = np.stack([getattr(each, name) for each in found])
+        for column, of_subjects in ((name, values), (f'{name}_change', values - whole[name])):
+          drawn = over_subjects(of_subjects, seed)
+          row[column] = float(drawn[0])
+          row[f'{column}_low'], row[f'{column}_high'] = map(float, confidence_interval(drawn[1:]))
+      rows.append(row | {'effect': change.effect})
+  return Table(rows)
+
+
+def _same(first: float, second: float) -> bool:
+  return first == second or bool(np.isnan(first) and np.isnan(second))

@@ -1,23 +1,119 @@
-"""The magnetograms that interpretation looks at: what members say of those of their own test folds, and quiet Sun."""
+"""What is asked, and of which magnetograms: networks with the maps of their folds, and quiet Sun to put fields into."""
 
-import functools
-import itertools
+import dataclasses
 from collections.abc import Callable
 
 import jax
 import numpy as np
+from scipy.special import expit
 
 from hearjax.checks import UserError
 from hearjax.chunks import map_chunks
+from hearjax.interpret.network import CHUNK, EmergenceAdapter, Network, Params, logits
 from hearjax.maps import transforms
 from hearjax.maps.synthetic import Grid
-from hearjax.training.ensemble import member_logits
-from hearjax.training.run import Member, Run
+from hearjax.survey.fold_rows import FoldRows
+from hearjax.survey.survey import Survey
+from hearjax.training.run import Run
+from hearjax.verification.scores import steady_threshold
 
-CHUNK = 64  # Magnetograms on the device at a time: 4 MB of 128 px maps.
+MEMBERS = 'members'  # The group of the networks that claims are made of.
 
-# From `[n, y, x]` field [G] and the `[n]` rows of the survey that they are to what the members are shown.
+# From `[n, y, x]` field [G] and the `[n]` rows of the survey that they are to what a network is shown.
 Change = Callable[[np.ndarray, np.ndarray], jax.Array | np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+  """A network that is asked, and the magnetograms that it may be asked about: one of a run, a reference, or any other.
+
+  Attributes:
+    name: Its name.
+    group: What it is one of: `MEMBERS`, or a kind of reference.
+    network, params: The network.
+    rows: Rows of the survey on each side of its fold; it is judged on those of the test.
+  """
+
+  name: str
+  group: str
+  network: Network
+  params: Params
+  rows: FoldRows
+
+
+def members_of(run: Run) -> list[Subject]:
+  """Returns the networks of a run, fold by fold."""
+  network = EmergenceAdapter(run.ensemble.model)
+  return [Subject(member.name, MEMBERS, network, member.params, member.rows) for member in run.members()]
+
+
+def check_subjects(subjects: list[Subject], survey: Survey) -> None:
+  """Raises UserError where there is no network, or none whose test maps are of both classes."""
+  if not subjects:
+    raise UserError('There is no network to ask.')
+  tested = np.concatenate([subject.rows.test for subject in subjects])
+  classes = np.unique(survey.label[tested])
+  if len(classes) < 2:
+    raise UserError(
+      f'The test maps have no two classes to tell apart (labels {" and ".join(map(str, classes)) or "none"}); a survey '
+      'with emerging and control regions is needed.'
+    )
+
+
+def survey_of_maps(
+  field: np.ndarray, label: np.ndarray, pixel_scale_mm: float, pair: np.ndarray | None = None
+) -> Survey:
+  """Returns maps as a survey, for networks of other programs: all of one interval, at the middle of the disk.
+
+  Args:
+    field: `[n, y, x]` field [G], NaN where missing.
+    label: `[n]` 1 for PE, 0 for NE.
+    pixel_scale_mm: Side of a pixel [Mm].
+    pair: `[n]` number of the pair of each, the unit of every interval; None for a pair of each map alone.
+
+  Raises:
+    UserError: The shapes do not fit, or a label is neither 0 nor 1.
+  """
+  field, label = np.asarray(field, np.float32), np.asarray(label)
+  n = len(label)
+  pair = np.arange(n) if pair is None else np.asarray(pair)
+  if field.ndim != 3 or field.shape[1] != field.shape[2] or not len(field) == n == len(pair):
+    raise UserError(
+      f'Square maps [n, y, x] with a label (and pair) for each are needed, got {field.shape}, {label.shape} and '
+      f'{pair.shape}.'
+    )
+  if not np.isin(label, (0, 1)).all():
+    raise UserError(f'Labels must be 1 (PE) or 0 (NE), got {np.unique(label)[:5].tolist()}.')
+  pairs, pair = np.unique(pair, return_inverse=True)
+  zero, whole = np.zeros(n, np.float32), np.zeros(n, np.int32)
+  names = [f'{pairs[number]}-{kind}' for number, kind in zip(pair, np.where(label == 1, 'pe', 'ne'), strict=True)]
+  region_ids, region = np.unique(names, return_inverse=True)
+  return Survey(
+    field=field,
+    label=label.astype(np.int32),
+    interval=whole - 1,
+    noaa=whole,
+    n_frames=whole + 1,
+    quality=whole,
+    hours=zero - 1,
+    hours_start=zero - 1,
+    hours_end=zero,
+    latitude=zero,
+    longitude=zero,
+    cmd=zero,
+    mu=zero + 1,
+    missing=np.isnan(field).mean(axis=(1, 2), dtype=np.float32),
+    mjd=np.zeros(n),
+    region=region.astype(np.int32),
+    pair=pair.astype(np.int32),
+    region_ids=tuple(map(str, region_ids)),
+    pair_ids=tuple(map(str, pairs)),
+    pixel_scale_mm=pixel_scale_mm,
+    source='given',
+  )
+
+
+# --- What networks say --------------------------------------------------------------------------------------------
 
 
 def unchanged(field: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -25,116 +121,79 @@ def unchanged(field: np.ndarray, rows: np.ndarray) -> np.ndarray:
   return field
 
 
-def changed_logits(run: Run, change: Change = unchanged) -> np.ndarray:
-  """Returns `[n]` logits of every magnetogram of the survey, each by the members that it is a test for.
-
-  Where a fold has several seeds it is their mean logit, as in the scores. The change is made to the whole map, beyond
-  the square that the network looks at, which is cut out afterwards.
+def subject_logits(
+  subject: Subject, survey: Survey, change: Change = unchanged, rows: np.ndarray | None = None
+) -> np.ndarray:
+  """Returns `[n]` logits of a network for its test maps, after a change of the whole maps.
 
   Args:
-    run: A finished run.
-    change: What is done to the maps before; it must treat each map by itself.
+    subject: The network.
+    survey: The maps.
+    change: What is done to the maps before; it must treat each map by itself. The square that the network looks at is
+      cut out afterwards.
+    rows: Other rows of the survey than those of its test.
 
   Raises:
     UserError: A logit is not finite.
   """
-  result = np.full(len(run.survey), np.nan)
-  for _, members in itertools.groupby(run.members(), key=lambda member: member.fold):
-    members = list(members)
-    test = members[0].rows.test
-    result[test] = map_chunks(functools.partial(_mean_logit, run, members, change), test, CHUNK)
-  if not np.isfinite(result).all():
-    raise UserError(f'Some logits of the networks in {run.directory} are not finite; their parameters must be.')
-  return result
+  rows = subject.rows.test if rows is None else rows
+  network = subject.network
+
+  def say(part: np.ndarray) -> np.ndarray:
+    return logits(network, subject.params, np.asarray(change(survey.field[part], part)), len(part))
+
+  return _finite(subject, map_chunks(say, rows, min(CHUNK, len(rows))))
 
 
-def _mean_logit(run: Run, members: list[Member], change: Change, rows: np.ndarray) -> np.ndarray:
-  """Returns `[n]` the mean logit by some members of `[n]` rows of the survey after a change."""
-  model = run.ensemble.model
-  changed = change(run.survey.field[rows], rows)
-  seen = transforms.crop(changed, model.settings.visible_px(changed.shape[-1]))
-  return np.mean([member_logits(member.params, seen, model=model) for member in members], axis=0)
-
-
-def tested_in_fold(run: Run) -> np.ndarray:
-  """Returns `[n]` the fold that every magnetogram of the survey is tested in.
+def finite_logits(subject: Subject, field: np.ndarray) -> np.ndarray:
+  """Returns `[n]` logits of a network for `[n, y, x]` field [G].
 
   Raises:
-    UserError: No fold tests magnetograms of both classes, so that nothing can be scored.
+    UserError: A logit is not finite.
   """
-  label, fold = run.survey.label, np.full(len(run.survey), -1)
-  for number, rows in enumerate(run.folds):
-    fold[rows.test] = number
-  if not any(len(np.unique(label[rows.test])) == 2 for rows in run.folds):
-    classes = ' and '.join(str(value) for value in np.unique(label)) or 'no'
-    raise UserError(
-      f'The test folds of {run.directory} have no two classes to tell apart (labels {classes}); a survey with emerging '
-      'and control regions is needed.'
-    )
-  return fold
+  return _finite(subject, logits(subject.network, subject.params, field))
 
 
-BACKGROUNDS = ('none', 'noise', 'quiet')
+def _finite(subject: Subject, values: np.ndarray) -> np.ndarray:
+  if not np.isfinite(values).all():
+    raise UserError(f'Some logits of {subject.name} are not finite; its parameters must be.')
+  return values
 
 
-# --- What the probes are shown to, and in front of what -----------------------------------------------------------
+def trained_threshold(subject: Subject, survey: Survey) -> float:
+  """Returns the logit from which on a network forecasts emergence: what its training and validation maps suggest."""
+  rows = np.concatenate([subject.rows.train, subject.rows.validation])
+  probability = expit(subject_logits(subject, survey, rows=rows))
+  threshold = steady_threshold(survey.label[rows], probability, survey.pair[rows])
+  return float(np.log(threshold) - np.log1p(-threshold))
 
 
-def visible_grid(run: Run) -> Grid:
-  """Returns the square that the networks of a run look at."""
-  return Grid(run.visible_px, run.survey.pixel_scale_mm)
+# --- Quiet Sun ----------------------------------------------------------------------------------------------------
 
 
-def control_rows(run: Run, member: Member) -> np.ndarray:
-  """Returns the rows of the control regions (quiet Sun) that a member has not learnt from.
+def visible_grid(network: Network, survey: Survey) -> Grid:
+  """Returns the square of the maps of a survey that a network looks at."""
+  return Grid(network.visible_px(survey.field.shape[-1]), survey.pixel_scale_mm)
+
+
+def visible_patches(network: Network, survey: Survey, rows: np.ndarray) -> np.ndarray:
+  """Returns `[n, y, x]` what a network sees of some rows of the survey [G]."""
+  return transforms.crop(survey.field[rows], network.visible_px(survey.field.shape[-1]))
+
+
+def control_rows(subject: Subject, survey: Survey) -> np.ndarray:
+  """Returns the rows of the control regions (quiet Sun) among the test maps of a network.
 
   Raises:
     UserError: There is none.
   """
-  rows = member.rows.test[run.survey.label[member.rows.test] == 0]
+  rows = subject.rows.test[survey.label[subject.rows.test] == 0]
   if not len(rows):
     raise UserError(
-      f'The test fold of {member.name} holds no control region (label 0), so that there is no quiet Sun to put a field '
-      'into; use a survey with both classes, or other backgrounds.'
+      f'The test maps of {subject.name} hold no control region (label 0), so that there is no quiet Sun to put a field '
+      'into; use a survey with both classes.'
     )
   return rows
-
-
-def draw_backgrounds(
-  run: Run,
-  member: Member,
-  background: str,
-  n: int,
-  noise_gauss: float,
-  seed: int,
-  quiet: np.ndarray | None = None,
-) -> np.ndarray:
-  """Draws what synthetic fields are put in front of.
-
-  Args:
-    run: A finished run.
-    member: Whose test fold gives the quiet Sun.
-    background: One of `BACKGROUNDS`: zeros, white noise, or quiet Sun.
-    n: How many.
-    noise_gauss: Standard deviation of the noise [G].
-    seed: Of the noise, or of the choice of patches; a non-negative integer.
-    quiet: `[patch, y, x]` quiet Sun [G]; None for the control regions of the member.
-
-  Returns:
-    `[n, y, x]` field [G].
-
-  Raises:
-    UserError: There is no quiet Sun.
-  """
-  shape = (n, run.visible_px, run.visible_px)
-  rng = np.random.default_rng([seed, BACKGROUNDS.index(background)])
-  if background == 'none':
-    return np.zeros(shape, np.float32)
-  if background == 'noise':
-    return rng.normal(0, noise_gauss, shape).astype(np.float32)
-  if quiet is None:
-    quiet = visible_patches(run, control_rows(run, member))
-  return quiet[np.resize(rng.permutation(len(quiet)), n)]
 
 
 def draw_places(rng: np.random.Generator, shape: int | tuple[int, ...], radius_mm: float) -> np.ndarray:
@@ -142,8 +201,3 @@ def draw_places(rng: np.random.Generator, shape: int | tuple[int, ...], radius_m
   distance = radius_mm * np.sqrt(rng.random(shape))
   angle = rng.uniform(0, 2 * np.pi, shape)
   return distance * np.stack([np.cos(angle), np.sin(angle)])
-
-
-def visible_patches(run: Run, rows: np.ndarray) -> np.ndarray:
-  """Returns `[n, y, x]` what the networks see of some rows of the survey [G]."""
-  return transforms.crop(run.survey.field[rows], run.visible_px)

@@ -22,7 +22,7 @@ from hearjax.checks import UserError
 from hearjax.files import write_whole
 from hearjax.interpret.attribution import LogitFunction, logits
 from hearjax.interpret.attribution_maps import add_distance_axes, primary_hdu
-from hearjax.interpret.maps import visible_patches
+from hearjax.interpret.old_maps import visible_patches
 from hearjax.maps.features import FEATURES, UNITS, feature_table, unsigned_flux
 from hearjax.models.compilation import jit_convolutions
 from hearjax.solar import CM2_PER_MM2

@@ -16,9 +16,9 @@ from astropy import units as u
 from astropy.table import Table
 
 from hearjax.checks import UserError, check_positive
-from hearjax.interpret.maps import control_rows, draw_places
+from hearjax.interpret.old_maps import control_rows, draw_places
 from hearjax.interpret.probes import field_logits
-from hearjax.interpret.statistics import highest
+from hearjax.interpret.old_statistics import highest
 from hearjax.maps import synthetic
 from hearjax.maps.synthetic import Grid
 from hearjax.training.run import Run

@@ -22,9 +22,9 @@ from astropy.table import Table, vstack
 from scipy.special import expit
 
 from hearjax.checks import UserError, check_choices, check_not_negative, check_range
-from hearjax.interpret.maps import BACKGROUNDS, draw_backgrounds, draw_places, visible_grid
+from hearjax.interpret.old_maps import BACKGROUNDS, draw_backgrounds, draw_places, visible_grid
 from hearjax.interpret.probes import CHUNK, PARAMETERS, Probes, build_shapes, field_logits, measure_probes
-from hearjax.interpret.statistics import highest
+from hearjax.interpret.old_statistics import highest
 from hearjax.maps import synthetic
 from hearjax.maps.synthetic import FAMILIES
 from hearjax.training.run import Run

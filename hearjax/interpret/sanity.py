@@ -16,7 +16,7 @@ from astropy.table import Table
 from scipy.stats import rankdata
 
 from hearjax.interpret.attribution import AttributionSettings, LogitFunction, attribute, contribution, logits, smooth
-from hearjax.interpret.maps import visible_patches
+from hearjax.interpret.old_maps import visible_patches
 from hearjax.models.network import EmergenceNetwork
 from hearjax.training.run import Run
 from hearjax.training.step import Params

@@ -27,8 +27,8 @@ from astropy import units as u
 from astropy.table import Table
 
 from hearjax.checks import UserError
-from hearjax.interpret.maps import changed_logits, tested_in_fold
-from hearjax.interpret.statistics import POLE_DISTANCE_PER_WAVELENGTH, auc, highest, weighted_mean
+from hearjax.interpret.old_maps import changed_logits, tested_in_fold
+from hearjax.interpret.old_statistics import POLE_DISTANCE_PER_WAVELENGTH, auc, highest, weighted_mean
 from hearjax.maps import transforms
 from hearjax.training.run import Run
 from hearjax.verification.resampling import confidence_interval, draw_counts, draw_rows

@@ -1,10 +1,58 @@
-"""Numbers that several methods of interpretation share: peaks, weighted means, the area under the ROC curve."""
+"""Numbers that several methods of interpretation share: draws of pairs and networks, weighted means, peaks, the AUC."""
+
+import dataclasses
 
 import numpy as np
 
-# Point poles of opposite sign a distance d apart, in random directions, have a power spectrum 1 - J0(k d) times that of
-# single poles; it is largest at k d = 3.8317, the first zero of J1, which is a wavelength of d / 0.6098.
-POLE_DISTANCE_PER_WAVELENGTH = 0.6098
+from hearjax.survey.survey import Survey
+from hearjax.verification.resampling import draw_counts
+
+# --- Draws --------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Draws:
+  """The same pairs for everything that is compared: all of them once, then bootstrap samples of them.
+
+  Attributes:
+    pairs: `[1 + resample, pair]` how often each pair of the survey counts; the first row is ones.
+    seed: What they were drawn with.
+  """
+
+  pairs: np.ndarray
+  seed: int
+
+  @classmethod
+  def of(cls, survey: Survey, resamples: int, seed: int) -> 'Draws':
+    """Returns the draws of the pairs of a survey."""
+    drawn = draw_counts(len(survey.pair_ids), resamples, seed)
+    return cls(np.concatenate([np.ones_like(drawn[:1]), drawn]), seed)
+
+  def of_rows(self, pair: np.ndarray) -> np.ndarray:
+    """Returns `[1 + resample, n]` how often each of `[n]` rows counts, `pair` being the pair of each."""
+    return self.pairs[:, pair]
+
+
+def over_subjects(samples: np.ndarray, seed: int) -> np.ndarray:
+  """Averages an effect over networks, which are drawn with replacement as the pairs were.
+
+  Args:
+    samples: `[subject, 1 + resample]` the effect of each network, first of all pairs and then of those drawn; NaN where
+      none of its pairs was drawn.
+    seed: Of the draw of networks.
+
+  Returns:
+    `[1 + resample]` mean effect, of all networks and then of those drawn; NaN where there is none.
+  """
+  samples = np.asarray(samples, float)
+  counts = draw_counts(len(samples), max(samples.shape[1] - 1, 1), seed)[: samples.shape[1] - 1]
+  weight = np.concatenate([np.ones((1, len(samples))), counts]).T * np.isfinite(samples)
+  total = weight.sum(axis=0)
+  sums = np.sum(np.nan_to_num(samples) * weight, axis=0)
+  return np.divide(sums, total, out=np.full(len(total), np.nan), where=total > 0)
+
+
+# --- Scores -------------------------------------------------------------------------------------------------------
 
 
 def highest(lengths: np.ndarray, values: np.ndarray) -> float:
@@ -33,31 +81,30 @@ def weighted_mean(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
   return np.divide(sums, total, out=np.full(sums.shape, np.nan), where=total != 0)
 
 
-def auc(label: np.ndarray, logit: np.ndarray, fold: np.ndarray, weight: np.ndarray) -> np.ndarray:
-  """Returns the probability that a PE magnetogram has a larger logit than an NE one of its fold; ties count one half.
+def auc(label: np.ndarray, logit: np.ndarray, weight: np.ndarray) -> np.ndarray:
+  """Returns the probability that a PE magnetogram has a larger logit than an NE one; ties count one half.
 
-  Without weights and with one fold this is the area under the ROC curve (Hanley & McNeil 1982, Radiology 143, 29).
-  Logits are compared within a fold alone: on maps unlike those of the training the members of two folds may differ
-  by any constant.
+  Without weights this is the area under the ROC curve (Hanley & McNeil 1982, Radiology 143, 29).
 
   Args:
     label: `[n]` 1 for PE, 0 for NE.
-    logit: `[n]` logits.
-    fold: `[n]` fold of each.
+    logit: `[n]` logits, of one network.
     weight: `[..., n]` how often each counts.
 
   Returns:
     `[...]` the probability; NaN where no two classes meet.
   """
-  wins, meetings = np.zeros(weight.shape[:-1]), np.zeros(weight.shape[:-1])
-  for number in np.unique(fold):
-    rows = np.flatnonzero(fold == number)
-    rows = rows[np.argsort(logit[rows], kind='stable')]
-    starts = np.flatnonzero(np.diff(logit[rows], prepend=-np.inf))
-    positive, negative = (
-      np.add.reduceat(weight[..., rows] * (label[rows] == value), starts, axis=-1, dtype=float) for value in (1, 0)
-    )
-    below = np.cumsum(negative, axis=-1) - negative
-    wins += np.sum(positive * (below + negative / 2), axis=-1)
-    meetings += positive.sum(axis=-1) * negative.sum(axis=-1)
-  return np.divide(wins, meetings, out=np.full(wins.shape, np.nan), where=meetings > 0)
+  order = np.argsort(logit, kind='stable')
+  starts = np.flatnonzero(np.diff(logit[order], prepend=-np.inf))
+  positive, negative = (
+    np.add.reduceat(weight[..., order] * (label[order] == value), starts, axis=-1, dtype=float) for value in (1, 0)
+  )
+  below = np.cumsum(negative, axis=-1) - negative
+  wins = np.sum(positive * (below + negative / 2), axis=-1)
+  meetings = positive.sum(axis=-1) * negative.sum(axis=-1)
+  return np.divide(wins, meetings, out=np.full(meetings.shape, np.nan), where=meetings > 0)
+
+
+def spread(logit: np.ndarray) -> float:
+  """Returns the standard deviation of `[n]` logits: the unit of effects, which every network has its own of."""
+  return float(np.std(logit))

@@ -1,9 +1,8 @@
 """Synthetic magnetograms of known length scale and strength: differentiable, one field at a time, `vmap` for many.
 
 A family of fields is a pattern of the two polarities (`FAMILIES`), with a shape in physical units (`Shape`). Strength
-is given to it afterwards, in one of two ways: `at_peak` sets the largest |B| of a pixel, `at_flux` the total unsigned
-flux on the grid. So the flux asked for is there to rounding, on every grid that resolves the pattern and holds it,
-which `check_shape` makes sure of.
+is given to it afterwards: `at_flux` sets the unsigned flux on the grid, of all of it or under a window. So the flux
+asked for is there to rounding, on every grid that resolves the pattern and holds it, which `check_shape` makes sure of.
 
 North is up and west to the right. The tilt is read as in the northern hemisphere (Joy's law): a positive one moves the
 western, leading pole to the south. That pole is the positive one; `transforms.reverse_polarity` makes the other.
@@ -22,15 +21,15 @@ from flax import struct
 from jax.scipy.special import erf
 
 from hearjax.checks import UserError, check_finite, check_positive
-from hearjax.maps import features, transforms
+from hearjax.maps import transforms
 from hearjax.solar import CM2_PER_MM2
 
 SIGMA_OF_FWHM = 1 / math.sqrt(8 * math.log(2))
 WIDTH_SHARE = 0.2  # Of the scale, for families that are similar at all scales; five widths apart poles cancel 1 %.
-WIDTH_PX = 0.5  # Of poles as narrow as a map shows them: averaged over the pixels they have an FWHM of 1.36 px.
-SMALLEST_SCALE_PX = 2  # A pole distance below two pixels is beyond the Nyquist limit.
+SMALLEST_SCALE_PX = 2  # A distance or a full width at half maximum below two pixels is beyond the Nyquist limit.
 REACH_WIDTHS = 3  # A Gaussian has 0.3 % of its flux beyond three widths on either side of an axis.
 N_BIPOLES = 4  # Our choice: as many as share the flux of a patch without being lost in it.
+SHARE_OF_BIPOLES = 0.25  # Of the side of the grid, the radius within which their middles lie; our choice.
 RANDOM_OCTAVES = 1.0  # Our choice: full width at half maximum of the amplitude of a random field.
 
 
@@ -135,10 +134,11 @@ def quadrupole(grid: Grid, shape: Shape) -> jax.Array:
 
 
 def bipoles(grid: Grid, shape: Shape) -> jax.Array:
-  """Returns `[y, x]` `N_BIPOLES` equal bipoles anywhere on the grid, in any direction; the edge cuts them off."""
-  place_key, angle_key = jax.random.split(shape.key)
-  middle = grid.half_mm * jax.random.uniform(place_key, (2, N_BIPOLES), minval=-1, maxval=1)
-  angle = jax.random.uniform(angle_key, (N_BIPOLES,), maxval=2 * jnp.pi)
+  """Returns `[y, x]` `N_BIPOLES` equal bipoles anywhere in a disc about the middle, in any direction."""
+  distance_key, place_key, angle_key = jax.random.split(shape.key, 3)
+  radius = 2 * grid.half_mm * SHARE_OF_BIPOLES * jnp.sqrt(jax.random.uniform(distance_key, (N_BIPOLES,)))
+  place, angle = (jax.random.uniform(key, (N_BIPOLES,), maxval=2 * jnp.pi) for key in (place_key, angle_key))
+  middle = radius * jnp.stack([jnp.cos(place), jnp.sin(place)])
   half = shape.scale_mm / 2 * jnp.stack([jnp.cos(angle), jnp.sin(angle)])
   x, y = jnp.concatenate([middle + half, middle - half], axis=1)
   sign = jnp.repeat(jnp.array([1.0, -1.0]), N_BIPOLES)
@@ -178,7 +178,7 @@ class Family:
     scale: What its length scale is.
     reach: From scale and width [Mm] to the distance from its middle that the grid must hold [Mm], linear in both.
     parameters: Those of the shape, beside the scale, that it depends on.
-    is_narrow: Whether poles are by default as narrow as the grid shows them at all scales, and do not grow with it.
+    is_narrow: Whether poles are by default as narrow as the grid resolves at all scales, and do not grow with it.
   """
 
   pattern: Callable[[Grid, Shape], jax.Array]
@@ -188,18 +188,8 @@ class Family:
   is_narrow: bool = False
 
 
-_BIPOLE = Family(bipole, 'distance of the poles', lambda scale, width: scale / 2 + REACH_WIDTHS * width)
-
 FAMILIES: dict[str, Family] = {
-  'bipole': _BIPOLE,
-  'point_bipole': dataclasses.replace(_BIPOLE, is_narrow=True),
-  'point_bipoles': Family(
-    bipoles,
-    'distance of the two poles of each bipole',
-    lambda scale, width: scale,  # What leaves the grid is cut off, but most bipoles must be whole.
-    parameters=('width_mm', 'imbalance'),
-    is_narrow=True,
-  ),
+  'bipole': Family(bipole, 'distance of the poles', lambda scale, width: scale / 2 + REACH_WIDTHS * width),
   'spot': Family(
     spot,
     'full width at half maximum',
@@ -210,6 +200,13 @@ FAMILIES: dict[str, Family] = {
     quadrupole,
     'distance of neighbouring opposite poles',
     lambda scale, width: scale / math.sqrt(2) + REACH_WIDTHS * width,
+  ),
+  'bipoles': Family(
+    bipoles,
+    'distance of the two poles of each bipole',
+    lambda scale, width: scale,  # What leaves the grid is cut off, but most bipoles must be whole.
+    parameters=('width_mm', 'imbalance'),
+    is_narrow=True,
   ),
   'checkerboard': Family(checkerboard, 'side of a square', lambda scale, width: scale),  # One period.
   'random': Family(
@@ -222,8 +219,10 @@ FAMILIES: dict[str, Family] = {
 
 
 def default_width_mm(family: str, grid: Grid, scale_mm: np.ndarray | float) -> np.ndarray | float:
-  """Returns the width that poles or edges of a family have by default [Mm]: a share of the scale, or of a pixel."""
-  return WIDTH_PX * grid.pixel_scale_mm + 0 * scale_mm if FAMILIES[family].is_narrow else WIDTH_SHARE * scale_mm
+  """Returns the width that poles or edges of a family have by default [Mm]: of two pixels, or a share of the scale."""
+  if FAMILIES[family].is_narrow:
+    return SMALLEST_SCALE_PX * grid.pixel_scale_mm * SIGMA_OF_FWHM + 0 * scale_mm
+  return WIDTH_SHARE * scale_mm
 
 
 # --- Strength ---------------------------------------------------------------------------------------------------
@@ -242,15 +241,12 @@ def pattern(family: str, grid: Grid, shape: Shape) -> jax.Array:
   return (1 + shape.imbalance) * plus / jnp.sum(plus) - (1 - shape.imbalance) * minus / jnp.sum(minus)
 
 
-def at_peak(field: jax.Array, peak_gauss: jax.Array | float) -> jax.Array:
-  """Returns the field with its largest |B| of a pixel set to `peak_gauss` [G]."""
-  return field * (peak_gauss / features.peak_field(field))
-
-
-def at_flux(field: jax.Array, grid: Grid, flux_mx: jax.Array | float) -> jax.Array:
-  """Returns the field with its total unsigned flux on the grid set to `flux_mx` [Mx]."""
+def at_flux(
+  field: jax.Array, grid: Grid, flux_mx: jax.Array | float, window: jax.Array | np.ndarray | float = 1.0
+) -> jax.Array:
+  """Returns the field with its unsigned flux on the grid set to `flux_mx` [Mx], pixels weighted with a window."""
   # Mx per pixel area first: the flux itself over a sum of gauss would be near the limits of float32.
-  return field * (flux_mx / grid.pixel_cm2 / jnp.sum(jnp.abs(field)))
+  return field * (flux_mx / grid.pixel_cm2 / jnp.sum(jnp.abs(field) * window))
 
 
 # --- Checks -----------------------------------------------------------------------------------------------------

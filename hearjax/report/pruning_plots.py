@@ -1,7 +1,6 @@
-"""Figures of pruning: skill along the paths of elimination, what excites the filters, contribution against flux."""
+"""Figures of pruning: skill along the path, responders against lead time and flux, what excites the filters."""
 
 import os
-from collections.abc import Sequence
 
 import numpy as np
 from astropy.table import Table
@@ -9,26 +8,30 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
+from hearjax.interpret.filter_tables import NEGATIVE, POSITIVE, WHOLE
+from hearjax.interpret.filters import FLUXES
+from hearjax.interpret.maps import MEMBERS
+from hearjax.interpret.pruning import MAGNITUDE, MEAN, RANDOM
+from hearjax.interpret.references import UNTRAINED
 from hearjax.report import style
 
 SHOWN_FILTERS = 6
 SHOWN_PATCHES = 5
-ORDERS = {
-  'greedy': ('Greedy, on validation pairs', style.BLUE, '-'),
-  'random': ('Random', style.GREY, '--'),
-  'magnitude': ('Smallest kernel first', style.ORANGE, '-.'),
-}
+TICKS = (1, 2, 3, 4, 5, 7, 10, 20, 50, 100, 200, 500)
+BAND = (2.5, 97.5)  # Percentiles of the random orders.
+PARTS = {WHOLE: (style.BLACK, 'o'), POSITIVE: (style.ORANGE, '^'), NEGATIVE: (style.BLUE, 'v')}
 PANEL = 1.7  # Side of a patch [inch].
 LIMIT_GAUSS = 300.0  # What excites a filter most is strong field.
 
 
-def plot_path(path: Table, source: str, file: str | os.PathLike) -> None:
-  """Draws the test TSS against the number of filters left, for the three orders.
+# --- The path -----------------------------------------------------------------------------------------------------
 
-  Lines are means over the members; bands their range, or, for a single member, the 95 % interval over its test pairs.
+
+def plot_path(path: Table, source: str, file: str | os.PathLike) -> None:
+  """Draws the test TSS against the number of filters left: the chosen order, random ones, and that by magnitude.
 
   Args:
-    path: `path.ecsv` of all members.
+    path: `path.ecsv`.
     source: Of the survey.
     file: PNG file to write.
 
@@ -37,51 +40,139 @@ def plot_path(path: Table, source: str, file: str | os.PathLike) -> None:
   """
   figure = Figure(figsize=(8.0, 5.0), layout='constrained')
   axes = figure.subplots()
-  members = len(set(path['member']))
-  for order, (label, colour, line) in ORDERS.items():
+  mean = path[path['member'] == MEAN]
+  mean.sort('n_filters')
+  axes.fill_between(mean['n_filters'], mean['test_tss_low'], mean['test_tss_high'], color=style.BLUE, alpha=0.2, lw=0)
+  axes.plot(mean['n_filters'], mean['test_tss'], color=style.BLUE, label='Chosen on training pairs')
+  for order, colour, line, label in (
+    (RANDOM, style.GREY, '--', 'Random orders, with the range of 95 %'),
+    (MAGNITUDE, style.ORANGE, '-.', 'Smallest kernel first'),
+  ):
     rows = path[path['order'] == order]
-    steps = np.unique(rows['step'])
-    at = [rows[rows['step'] == step] for step in steps]
-    n_filters = [part['n_filters'][0] for part in at]
-    low, high = ('test_tss', 'test_tss') if members > 1 else ('test_tss_low', 'test_tss_high')
-    axes.fill_between(
-      n_filters, [part[low].min() for part in at], [part[high].max() for part in at], color=colour, alpha=0.2, lw=0
-    )
-    axes.plot(n_filters, [part['test_tss'].mean() for part in at], color=colour, linestyle=line, label=label)
-    chosen = rows[rows['chosen']]
-    axes.plot(
-      chosen['n_filters'], chosen['test_tss'], 'o', color=colour, markeredgecolor='black', markersize=6, zorder=3
-    )
-  axes.plot([], [], 'o', color='white', markeredgecolor='black', label='Chosen by the stopping rule')
+    sizes = np.unique(rows['n_filters'])
+    at = [np.asarray(rows['test_tss'][rows['n_filters'] == size]) for size in sizes]
+    if order == RANDOM:
+      low, high = np.array([np.percentile(values, BAND) for values in at]).T
+      axes.fill_between(sizes, low, high, color=colour, alpha=0.2, lw=0)
+    axes.plot(sizes, [values.mean() for values in at], color=colour, linestyle=line, label=label)
+  chosen = path[path['chosen']]
+  axes.plot(
+    chosen['n_filters'],
+    chosen['test_tss'],
+    'o',
+    color=style.BLUE,
+    markeredgecolor='black',
+    label='Left of each network',
+  )
   axes.axhline(0, color='black', linewidth=0.8)
   axes.set_xscale('log')
   axes.xaxis.set_major_formatter(ScalarFormatter())
-  axes.set_xticks(
-    [
-      number
-      for number in (4, 5, 7, 10, 20, 50, 100, 200)
-      if path['n_filters'].min() <= number <= path['n_filters'].max()
-    ],
-    minor=False,
-  )
+  axes.set_xticks([number for number in TICKS if mean['n_filters'][0] <= number <= mean['n_filters'][-1]])
   axes.minorticks_off()
   axes.invert_xaxis()
   axes.set_xlabel('Filters left')
   axes.set_ylabel('True Skill Statistic on test pairs')
-  band = f'mean and range of {members} members' if members > 1 else '95 % interval over test pairs'
-  axes.set_title(f'Backward elimination: {band}\n{style.source_note(source)}', fontsize=10, loc='left')
+  axes.set_title(
+    f'Pruning: mean of {len(chosen)} networks, 95 % over pairs and networks\n{style.source_note(source)}',
+    fontsize=10,
+    loc='left',
+  )
   axes.legend(frameon=False, loc='lower left')
   style.save(figure, file)
 
 
-def plot_filters(
-  table: Table, patches: Sequence[Sequence[np.ndarray]], pixel_scale_mm: float, source: str, file: str | os.PathLike
-) -> None:
+# --- Responders ---------------------------------------------------------------------------------------------------
+
+
+def plot_lead_time(table: Table, source: str, file: str | os.PathLike) -> None:
+  """Draws the TSS of whole networks, and of their responders alone, against lead time; beside it untrained ones.
+
+  Args:
+    table: `lead_time.ecsv`.
+    source: Of the survey.
+    file: PNG file to write.
+
+  Raises:
+    OSError: The file cannot be written.
+  """
+  groups = [group for group in (MEMBERS, UNTRAINED) if group in table['networks']]
+  figure = Figure(figsize=(1.0 + 4.4 * len(groups), 4.4), layout='constrained')
+  panels = figure.subplots(1, len(groups), squeeze=False, sharey=True)[0]
+  for axes, group in zip(panels, groups, strict=True):
+    for place, (part, (colour, marker)) in enumerate(PARTS.items()):
+      rows = table[(table['networks'] == group) & (table['part'] == part)]
+      rows.sort('hours')
+      hours = -rows['hours'] + 0.15 * (place - 1)  # So that bars of one interval stand side by side.
+      bars = np.abs(np.stack([rows['tss_low'], rows['tss_high']]) - rows['tss'])
+      label = part if part == WHOLE else f'{part} alone'
+      axes.errorbar(hours, rows['tss'], bars, color=colour, marker=marker, capsize=2, label=label)
+    axes.axhline(0, color='black', linewidth=0.6)
+    axes.invert_xaxis()
+    axes.set_xlabel('Lead time [h]')
+    axes.set_title(f'{group} ({rows["n"][0]})', fontsize=10)
+  panels[0].set_ylabel('True Skill Statistic on test pairs')
+  panels[0].legend(frameon=False, fontsize=8)
+  figure.suptitle(
+    f'Responders to the unsigned flux, alone: 95 % over pairs and networks. {style.source_note(source)}', fontsize=10
+  )
+  style.save(figure, file)
+
+
+def plot_contribution(filters: Table, contributions: Table, source: str, file: str | os.PathLike) -> None:
+  """Draws what filters of the last layer add to the logit against flux, for the strongest responder of either sign.
+
+  Args:
+    filters: `filters.ecsv` of one network.
+    contributions: `contributions.fits` of the same.
+    source: Of the survey.
+    file: PNG file to write.
+
+  Raises:
+    OSError: The file cannot be written.
+  """
+  figure = Figure(figsize=(9.5, 4.4), layout='constrained')
+  last = filters[filters['layer'] == filters['layer'].max()]
+  for axes, sign, word in zip(figure.subplots(1, 2), (1, -1), ('Positive', 'Negative'), strict=True):
+    found = last[last['responder'] == sign]
+    axes.set_title(f'{word} responders: {len(found)} of {len(last)}', fontsize=10)
+    if len(found):
+      _draw_responder(axes, found[int(np.argmax(found['spread']))], contributions)
+    else:
+      axes.text(0.5, 0.5, 'none found', transform=axes.transAxes, ha='center')
+  figure.suptitle(f'{filters["name"][0]}, test pairs. {style.source_note(source)}', fontsize=10)
+  style.save(figure, file)
+
+
+def _draw_responder(axes: Axes, row: Table.Row, contributions: Table) -> None:
+  """Draws one filter against the flux that it answers to more."""
+  flux = max(FLUXES, key=lambda name: abs(row[f'{name}_per_dex']))
+  added = contributions['contributions'][:, row['filter']]
+  for value, name, colour, marker in ((0, 'NE', style.BLUE, 'o'), (1, 'PE', style.ORANGE, '^')):
+    inside = contributions['label'] == value
+    values = 10.0 ** contributions[f'log_{flux}_flux'][inside]
+    axes.plot(values, added[inside], marker, color=colour, markersize=4, alpha=0.6, label=name, lw=0)
+  axes.set_xscale('log')
+  axes.axhline(0, color='black', linewidth=0.6)
+  axes.set_xlabel(f'{flux.capitalize()} unsigned flux [Mx]')
+  axes.set_ylabel('Contribution to the logit')
+  axes.legend(frameon=False)
+  axes.set_title(
+    f'{axes.get_title()}; the strongest: filter {row["filter"]}\n{row[f"{flux}_per_dex"]:+.2f} '
+    f'[{row[f"{flux}_per_dex_low"]:+.2f}, {row[f"{flux}_per_dex_high"]:+.2f}] per factor of ten, '
+    f'p = {row[f"{flux}_p"]:.3f}',
+    fontsize=9,
+  )
+
+
+# --- What excites a filter ----------------------------------------------------------------------------------------
+
+
+def plot_filters(filters: Table, patches: Table, pixel_scale_mm: float, source: str, file: str | os.PathLike) -> None:
   """Draws, for each of some filters, the patches of the survey that excite it most.
 
   Args:
-    table: Rows of `filters.ecsv`, one for each filter.
-    patches: For each filter, `[side, side]` patches [G].
+    filters: `filters.ecsv` of one network.
+    patches: `patches.fits` of the same: its filters are shown.
     pixel_scale_mm: Side of a pixel [Mm].
     source: Of the survey.
     file: PNG file to write.
@@ -89,19 +180,25 @@ def plot_filters(
   Raises:
     OSError: The file cannot be written.
   """
-  figure = Figure(figsize=(PANEL * SHOWN_PATCHES + 3.2, PANEL * len(table) + 1.0), layout='constrained')
-  panels = figure.subplots(len(table), SHOWN_PATCHES, squeeze=False)
+  shown = list(dict.fromkeys(zip(patches['layer'].tolist(), patches['filter'].tolist(), strict=True)))
+  figure = Figure(figsize=(PANEL * SHOWN_PATCHES + 3.2, PANEL * max(len(shown), 1) + 1.0), layout='constrained')
+  panels = figure.subplots(max(len(shown), 1), SHOWN_PATCHES, squeeze=False)
+  for axes in panels.ravel():
+    axes.set_axis_off()
   image = None
-  for line, row, of_filter in zip(panels, table, patches, strict=True):
-    for axes in line[len(of_filter) :]:
-      axes.set_axis_off()
-    for axes, patch in zip(line, of_filter, strict=False):
-      image = style.draw_field(axes, patch, pixel_scale_mm, LIMIT_GAUSS)
+  for line, (layer, number) in zip(panels, shown, strict=False):
+    row = filters[(filters['layer'] == layer) & (filters['filter'] == number)][0]
+    for patch in patches[(patches['layer'] == layer) & (patches['filter'] == number)]:
+      axes, side = line[patch['rank']], patch['side']
+      start = (patch['patch'].shape[0] - side) // 2
+      inside = slice(start, start + side)
+      axes.set_axis_on()
+      image = style.draw_field(axes, patch['patch'][inside, inside], pixel_scale_mm, LIMIT_GAUSS)
       axes.tick_params(labelsize=7)
-    favoured = 'PE' if row['delta_logit_pe'] < row['delta_logit_ne'] else 'NE'
-    line[0].set_axis_on()
+    favoured = 'PE' if row['contribution_pe'] > row['contribution_ne'] else 'NE'
+    answer = {1: '\nresponds positively to flux', -1: '\nresponds negatively to flux'}.get(row['responder'], '')
     line[0].set_ylabel(
-      f'layer {row["layer"]}, filter {row["filter"]}\n{row["label"]}\nadds more to {favoured}\n'
+      f'layer {layer}, filter {number}{answer}\nadds more to {favoured}\n'
       f'TSS {row["delta_test_tss"]:+.2f} without\n\n[Mm]',
       fontsize=8,
     )
@@ -110,61 +207,9 @@ def plot_filters(
   if image:
     figure.colorbar(image, ax=panels, label='Line-of-sight field [G]', extend='both', fraction=0.03)
   figure.suptitle(
-    f'{table["member"][0]}: where its most important filters are most active, in test maps of different pairs\n'
+    f'{filters["name"][0]}: where its most important filters are most active, in test maps of different pairs\n'
     f'(patch: what the filter looks at, as the network sees it; north up, west to the right unless it mirrors maps). '
     f'{style.source_note(source)}',
     fontsize=9,
   )
   style.save(figure, file)
-
-
-def plot_contribution(
-  table: Table,
-  contributions: np.ndarray,
-  unsigned_flux: np.ndarray,
-  label: np.ndarray,
-  source: str,
-  file: str | os.PathLike,
-) -> None:
-  """Draws the contribution to the logit against the unsigned flux, for the strongest responder of either sign.
-
-  Args:
-    table: Rows of `filters.ecsv` of one member.
-    contributions: `[filter, n]` contribution to the logit.
-    unsigned_flux: `[n]` of the square that the network sees [Mx].
-    label: `[n]` 1 for PE, 0 for NE.
-    source: Of the survey.
-    file: PNG file to write.
-
-  Raises:
-    OSError: The file cannot be written.
-  """
-  figure = Figure(figsize=(9.5, 4.4), layout='constrained')
-  for axes, kind in zip(figure.subplots(1, 2), ('flux+', 'flux-'), strict=True):
-    labelled = np.flatnonzero(np.asarray(table['label']) == kind)
-    axes.set_title(f'{"Positive" if kind == "flux+" else "Negative"} responders: {labelled.size}', fontsize=10)
-    if labelled.size:
-      strongest = labelled[np.argmax(contributions[labelled].std(axis=1))]
-      _draw_responder(axes, table[int(strongest)], contributions[strongest], unsigned_flux, label)
-    else:
-      axes.text(0.5, 0.5, 'none found', transform=axes.transAxes, ha='center')
-  figure.suptitle(f'{table["member"][0]}, test pairs. {style.source_note(source)}', fontsize=10)
-  style.save(figure, file)
-
-
-def _draw_responder(axes: Axes, row: Table.Row, contribution: np.ndarray, flux: np.ndarray, label: np.ndarray) -> None:
-  for value, name, colour, marker in ((0, 'NE', style.BLUE, 'o'), (1, 'PE', style.ORANGE, '^')):
-    of_class = label == value
-    axes.plot(
-      flux[of_class] / 1e20, contribution[of_class], marker, color=colour, markersize=4, alpha=0.6, label=name, lw=0
-    )
-  axes.axhline(0, color='black', linewidth=0.6)
-  axes.set_xlabel('Unsigned flux of the visible square [$10^{20}$ Mx]')
-  axes.set_ylabel('Contribution to the logit')
-  axes.legend(frameon=False)
-  axes.set_title(
-    f'{axes.get_title()}; the strongest: layer {row["layer"]}, filter {row["filter"]}\nSpearman '
-    f'{row["spearman_unsigned_flux"]:+.2f} [{row["spearman_unsigned_flux_low"]:+.2f}, '
-    f'{row["spearman_unsigned_flux_high"]:+.2f}]',
-    fontsize=9,
-  )

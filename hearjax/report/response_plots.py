@@ -1,179 +1,220 @@
-"""Figures of the response to synthetic magnetograms: the fields, the planes of scale and strength, the completeness."""
+"""Figures of the response to synthetic fields, and of the completeness: functions of their tables."""
 
 import os
-from collections.abc import Sequence
 
 import numpy as np
 from astropy.table import Table
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-from hearjax.interpret.response import FIXED, Plane
+from hearjax.interpret.maps import MEMBERS
+from hearjax.interpret.planting import UNIT_MX
+from hearjax.interpret.references import FIELD_METER
+from hearjax.interpret.synthetic import BIPOLE, EXAMPLES, FIXED, TOTAL, WINDOW
 from hearjax.report import style
+from hearjax.report.finding_plots import COLOURS
 
-STRENGTH_LABELS = {'peak': 'Peak |B| [G]', 'flux': 'Total unsigned flux [Mx]'}
-BACKGROUND_LABELS = {'none': 'on nothing', 'noise': 'on noise', 'quiet': 'in quiet Sun'}
-HATCH = '////'
-# Of a maximum, by whether it has the flux and the peak of training magnetograms.
-STARS = {
-  True: {'marker': '*', 'ms': 11, 'linestyle': '', 'color': 'white', 'mec': 'black', 'mew': 0.8},
-  False: {'marker': '*', 'ms': 11, 'linestyle': '', 'color': 'black', 'mec': 'white', 'mew': 0.8},
+FIXED_LABELS = {TOTAL: 'equal total flux', WINDOW: 'equal flux in the central window'}
+AXIS_LABELS = {
+  'width': 'Width of poles [Mm]',
+  'distance': 'Distance of poles [Mm]',
+  'scale': 'Scale [Mm]',
+  'flux': 'Flux [Mx]',
 }
-SCALE_TICKS = (3, 5, 10, 20, 40)  # [Mm]
+RISE_LABEL = 'Rise of the logit [sd]'
+TICKS = (3, 5, 10, 20, 40)  # [Mm]
 
 
-def plot_fields(
-  examples: dict[str, Sequence[tuple[float, np.ndarray]]],
-  pixel_scale_mm: float,
-  flux_mx: float,
-  path: str | os.PathLike,
-  source: str | None = None,
-) -> None:
-  """Draws example fields, a column for each family and the scale growing downwards, all in one grey scale.
+def plot_fields(examples: Table, pixel_scale_mm: float, source: str | None, path: str | os.PathLike) -> None:
+  """Draws example fields, all in one grey scale: sizes grow downwards, and the width of bipoles to the right.
 
   Args:
-    examples: Family -> scale [Mm] and `[y, x]` field [G] of each example; as many for each family.
+    examples: What `synthetic.example_fields` returned.
     pixel_scale_mm: Side of a pixel [Mm].
-    flux_mx: Total unsigned flux of every field [Mx], for the title.
-    path: PNG file to write.
-    source: Where the survey comes from whose fluxes they have.
-
-  Raises:
-    OSError: The file cannot be written.
-  """
-  rows, columns = len(next(iter(examples.values()))), len(examples)
-  figure = Figure(figsize=(1.0 + 1.9 * columns, 0.9 + 1.9 * rows), layout='constrained')
-  panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-  for column, (family, fields) in zip(panels.T, examples.items(), strict=True):
-    for axes, (scale, field) in zip(column, fields, strict=True):
-      image = style.draw_field(axes, field, pixel_scale_mm)
-      axes.set_title(f'{scale:.1f} Mm, peak {np.abs(field).max():.0f} G', fontsize=8)
-      axes.tick_params(labelsize=8)
-    column[0].set_title(f'{_name(family)}\n{column[0].get_title()}', fontsize=8)
-    column[-1].set_xlabel('west [Mm]', fontsize=8)
-  for axes in panels[:, 0]:
-    axes.set_ylabel('north [Mm]', fontsize=8)
-  figure.colorbar(image, ax=panels, label='Field [G]', extend='both', fraction=0.02)
-  figure.suptitle(
-    f'Synthetic fields of equal total unsigned flux, {_scientific(flux_mx)} Mx, as in the training magnetograms.\n'
-    f'{style.source_note(source)}',
-    fontsize=10,
-  )
-  style.save(figure, path)
-
-
-def plot_response(planes: Sequence[Plane], source: str | None, path: str | os.PathLike) -> None:
-  """Draws the change of the logit over scale and strength, a column for each family, at fixed peak and at fixed flux.
-
-  What has not the flux and the peak of training magnetograms is hatched; a star marks the maximum of the members'
-  mean, which at the edge of a plane is a bound. It is black where it lies beyond the training magnetograms.
-
-  Args:
-    planes: What `response.respond` yielded for one background.
     source: Where the survey comes from.
     path: PNG file to write.
 
   Raises:
     OSError: The file cannot be written.
   """
-  families = list(dict.fromkeys(plane.family for plane in planes))
-  figure = Figure(figsize=(1.6 + 2.1 * len(families), 5.8), layout='constrained')
-  panels = figure.subplots(len(FIXED), len(families), squeeze=False, sharey='row')
-  largest = max(np.abs(plane.change.mean(axis=0)).max() for plane in planes) or 1.0
-  norm = TwoSlopeNorm(0, -largest, largest)
-  for plane in planes:
-    axes = panels[FIXED.index(plane.fixed), families.index(plane.family)]
-    change = plane.change.mean(axis=0)
-    mesh = axes.pcolormesh(plane.scale_mm, plane.strength, change.T, norm=norm, cmap='PuOr_r', shading='nearest')
-    axes.set(xscale='log', yscale='log')
-    _label_scales(axes)
-    if not plane.inside.all():
-      axes.contourf(plane.scale_mm, plane.strength, ~plane.inside.T, levels=[0.5, 1.5], colors='none', hatches=[HATCH])
-    if 0 < plane.inside.sum() < plane.inside.size:
-      axes.contour(plane.scale_mm, plane.strength, plane.inside.T, levels=[0.5], colors='black', linewidths=1.2)
-    scale, strength = np.unravel_index(change.argmax(), change.shape)
-    look = STARS[bool(plane.inside[scale, strength])]
-    axes.plot(plane.scale_mm[scale], plane.strength[strength], clip_on=False, **look)
-    axes.set_title(_name(plane.family) if plane.fixed == FIXED[0] else '', fontsize=9)
-    axes.set_xlabel('Scale [Mm]' if plane.fixed == FIXED[-1] else '', fontsize=9)
-  for axes, fixed in zip(panels[:, 0], FIXED, strict=True):
-    axes.set_ylabel(f'{STRENGTH_LABELS[fixed]}, kept', fontsize=9)
-  figure.colorbar(mesh, ax=panels, label='Logit less that of the background', fraction=0.025)
-  entries = [
-    Patch(facecolor='none', edgecolor='black', hatch=HATCH, label='flux or peak outside that of training magnetograms'),
-    Line2D([], [], label='maximum (a bound at an edge)', **STARS[True]),
-    Line2D([], [], label='maximum outside that range', **STARS[False]),
-  ]
-  figure.legend(handles=entries, loc='outside lower center', ncols=3, frameon=False, fontsize=9)
-  members = len(planes[0].change)
-  behind = BACKGROUND_LABELS[planes[0].background]
-  figure.suptitle(f'Synthetic fields {behind}: mean of {members} networks. {style.source_note(source)}', fontsize=10)
+  columns = len(examples) // EXAMPLES
+  figure = Figure(figsize=(1.0 + 1.6 * columns, 0.9 + 1.9 * EXAMPLES), layout='constrained')
+  panels = figure.subplots(EXAMPLES, columns, squeeze=False, sharex=True, sharey=True)
+  for axes, row in zip(panels.T.flat, examples, strict=True):
+    image = style.draw_field(axes, np.asarray(row['field']), pixel_scale_mm)
+    named = {'width': row['width_mm'], 'distance': row['distance_mm'], 'scale': row['scale_mm']}
+    sizes = [f'{name} {value:.1f} Mm' for name, value in named.items() if np.isfinite(value)]
+    axes.set_title('\n'.join([row['family'], *sizes]), fontsize=8)
+    axes.tick_params(labelsize=7)
+  for axes in panels[-1]:
+    axes.set_xlabel('west [Mm]', fontsize=8)
+  for axes in panels[:, 0]:
+    axes.set_ylabel('north [Mm]', fontsize=8)
+  figure.colorbar(image, ax=panels, label='Field [G]', extend='both', fraction=0.02)
+  figure.suptitle(
+    f'Synthetic fields, their total unsigned flux {_scientific(UNIT_MX)} Mx. {style.source_note(source)}', fontsize=10
+  )
   style.save(figure, path)
 
 
-def plot_completeness(table: Table, limits: Table, path: str | os.PathLike) -> None:
-  """Draws the probability of detection over flux and separation, and the flux at which it is one half.
-
-  A dashed line shows where the peak of the bipoles passes that of the training magnetograms.
+def plot_plane(response: Table, source: str | None, path: str | os.PathLike) -> None:
+  """Draws what bipoles add to the logit over the width and the distance of their poles, the mean over the fluxes.
 
   Args:
-    table: What `completeness.completeness_table` returned, with the meta key `survey_source` besides.
-    limits: What `completeness.limit_table` returned.
+    response: What `preferences.response_table` returned.
+    source: Where the survey comes from.
     path: PNG file to write.
 
   Raises:
     OSError: The file cannot be written.
   """
-  flux, separation = (np.unique(table[name]) for name in ('flux_mx', 'separation_mm'))
-  figure = Figure(figsize=(6.4, 4.8), layout='constrained')
-  axes = figure.subplots()
-  pod = np.asarray(table['pod']).reshape(len(flux), len(separation))
-  mesh = axes.pcolormesh(separation, flux, pod, vmin=0, vmax=1, cmap='viridis', shading='nearest')
-  axes.set(xscale='log', yscale='log')
-  bounds = axes.get_ylim()
-  low, middle, high = (np.asarray(limits[name]) for name in ('flux_mx_low', 'flux_mx', 'flux_mx_high'))
-  known = np.isfinite(middle) & (middle > 0)
-  low, middle, high = (np.clip(values[known], *bounds) for values in (low, middle, high))
-  axes.errorbar(
-    np.asarray(limits['separation_mm'])[known],
-    middle,
-    np.stack([middle - low, high - middle]),
-    color='white',
-    marker='o',
-    markersize=4,
-    label='half of them detected (95 % over regions)',
-  )
-  axes.set(xlabel='Separation of the poles [Mm]', ylabel='Total unsigned flux of the bipole [Mx]', ylim=bounds)
-  _label_scales(axes)
-  peak, limit = np.asarray(table['peak_gauss']).reshape(pod.shape), table.meta['training_peak_gauss']
-  if peak.min() < limit < peak.max():
-    axes.contour(separation, flux, peak, levels=[limit], colors=style.RED, linestyles='--')
-    axes.plot([], [], '--', color=style.RED, label=f'above: peak beyond {limit:.0f} G, that of the training')
-  if axes.get_legend_handles_labels()[1]:
-    axes.legend(loc='lower right', fontsize=8, facecolor='0.3', labelcolor='white')
-  figure.colorbar(mesh, label='Probability of detection')
-  axes.set_title(
-    f'Bipoles injected into control regions, false-alarm rate {table.meta["false_alarm_rate"]:.3f}, '
-    f'{table["n"][0]} trials each\n{style.source_note(table.meta.get("survey_source"))}',
+  bipoles = response[response['family'] == BIPOLE]
+  groups = [group for group in (MEMBERS, FIELD_METER) if group in bipoles['networks']]
+  figure = Figure(figsize=(8.4, 0.7 + 3.1 * len(groups)), layout='constrained')
+  panels = figure.subplots(len(groups), len(FIXED), squeeze=False, sharex=True, sharey=True)
+  for group, row in zip(groups, panels, strict=True):
+    for fixed, axes in zip(FIXED, row, strict=True):
+      shown = bipoles[(bipoles['networks'] == group) & (bipoles['fixed'] == fixed)]
+      width, distance = (np.unique(shown[name]) for name in ('width_mm', 'distance_mm'))
+      rise = np.array([[_mean_at(shown, x, y) for x in width] for y in distance])
+      largest = np.abs(rise).max() or 1.0
+      norm = TwoSlopeNorm(0, -largest, largest)
+      mesh = axes.pcolormesh(width, distance, rise, norm=norm, cmap='PuOr_r', shading='nearest')
+      axes.set(xscale='log', yscale='log')
+      axes.set_title(f'{group}, {FIXED_LABELS[fixed]}', fontsize=9)
+      for axis, low, high in ((axes.xaxis, *axes.get_xlim()), (axes.yaxis, *axes.get_ylim())):
+        _label_sizes(axis, low, high)
+      figure.colorbar(mesh, ax=axes, label=RISE_LABEL)
+  for axes in panels[-1]:
+    axes.set_xlabel(AXIS_LABELS['width'], fontsize=9)
+  for axes in panels[:, 0]:
+    axes.set_ylabel(AXIS_LABELS['distance'], fontsize=9)
+  figure.suptitle(f'Bipoles in quiet Sun, mean over their fluxes. {style.source_note(source)}', fontsize=10)
+  style.save(figure, path)
+
+
+def plot_curves(curves: Table, source: str | None, path: str | os.PathLike) -> None:
+  """Draws what fields add to the logit along each axis, for the members and for every kind of reference.
+
+  Args:
+    curves: What `preferences.curve_table` returned.
+    source: Where the survey comes from.
+    path: PNG file to write.
+
+  Raises:
+    OSError: The file cannot be written.
+  """
+  pairs = dict.fromkeys(zip(curves['family'], curves['axis'], strict=True))
+  lines = [(family, axis) for family, axis in pairs if axis != 'flux' or family == BIPOLE]
+  figure = Figure(figsize=(1.2 + 2.1 * len(lines), 5.8), layout='constrained')
+  panels = figure.subplots(len(FIXED), len(lines), squeeze=False)
+  for column, (family, axis) in zip(panels.T, lines, strict=True):
+    for fixed, axes in zip(FIXED, column, strict=True):
+      chosen = (curves['family'] == family) & (curves['axis'] == axis) & (curves['fixed'] == fixed)
+      _draw_groups(axes, curves[chosen], 'value', 'rise')
+      axes.axhline(0, color='black', linewidth=0.6)
+      axes.set_xscale('log')
+      axes.tick_params(labelsize=8)
+      if axis == 'flux':
+        steps = np.unique(curves['value'][chosen])
+        axes.set_xticks(steps, [f'{step:.0e}' for step in steps])
+        axes.xaxis.set_minor_formatter(NullFormatter())
+      else:
+        _label_sizes(axes.xaxis, *axes.get_xlim())
+      axes.set_title(family, fontsize=9)
+      axes.set_xlabel(AXIS_LABELS[axis], fontsize=8)
+  for axes, fixed in zip(panels[:, 0], FIXED, strict=True):
+    axes.set_ylabel(f'{RISE_LABEL}\n{FIXED_LABELS[fixed]}', fontsize=9)
+  _add_legend(figure, panels[0, 0])
+  figure.suptitle(
+    'Synthetic fields in quiet Sun, mean over the other axes; references turned to grow with flux as the members do. '
+    f'{style.source_note(source)}',
     fontsize=10,
   )
   style.save(figure, path)
 
 
-def _label_scales(axes) -> None:
-  low, high = axes.get_xlim()
-  axes.set_xticks([tick for tick in SCALE_TICKS if low <= tick <= high])
-  axes.xaxis.set_major_formatter(ScalarFormatter())
-  axes.xaxis.set_minor_formatter(NullFormatter())
-  axes.xaxis.set_minor_locator(LogLocator(subs=range(1, 10)))
-  axes.tick_params(labelsize=8)
+def plot_completeness(table: Table, limits: Table, source: str | None, path: str | os.PathLike) -> None:
+  """Draws the probability of detection by the members, and the flux of one half over separation and ring for all.
+
+  A dashed line shows where the peak of the bipoles passes that of the magnetograms.
+
+  Args:
+    table, limits: What `completeness.completeness_tables` returned.
+    source: Where the survey comes from.
+    path: PNG file to write.
+
+  Raises:
+    OSError: The file cannot be written.
+  """
+  figure = Figure(figsize=(13.0, 4.4), layout='constrained')
+  surface, by_separation, by_ring = figure.subplots(1, 3, sharey=True)
+  group = MEMBERS if MEMBERS in table['networks'] else table['networks'][0]
+  members = table[(table['networks'] == group) & np.isfinite(table['separation_mm'])]
+  separation, flux = (np.unique(members[name]) for name in ('separation_mm', 'flux_mx'))
+  pod, peak = (np.asarray(members[name]).reshape(len(separation), len(flux)).T for name in ('pod', 'peak_gauss'))
+  mesh = surface.pcolormesh(separation, flux, pod, vmin=0, vmax=1, cmap='viridis', shading='nearest')
+  surface.set(xscale='log', yscale='log', ylabel='Total unsigned flux of the bipole [Mx]')
+  bounds = surface.get_ylim()
+  most = table.meta['most_peak_gauss']
+  if peak.min() < most < peak.max():
+    surface.contour(separation, flux, peak, levels=[most], colors=style.RED, linestyles='--')
+    surface.plot([], [], '--', color=style.RED, label=f'above: peak beyond {most:.0f} G')
+    surface.legend(loc='lower right', fontsize=8, facecolor='0.3', labelcolor='white')
+  figure.colorbar(mesh, ax=surface, label='Probability of detection')
+  alarms = table.meta['false_alarms'][group]
+  surface.set_title(
+    f'{group}; false alarms {alarms["false_alarm_rate"]:.3f}, on other controls {alarms["unseen"]:.3f}\n'
+    f'[{alarms["unseen_low"]:.3f}, {alarms["unseen_high"]:.3f}]',
+    fontsize=9,
+  )
+  of_ring = np.isnan(limits['separation_mm'])
+  rings = limits[of_ring]
+  rings['middle_mm'] = np.sqrt((rings['inner_mm'] ** 2 + rings['outer_mm'] ** 2) / 2)  # Halves the area.
+  for axes, rows, column in ((by_separation, limits[~of_ring], 'separation_mm'), (by_ring, rings, 'middle_mm')):
+    for name in ('flux_mx', 'low', 'high'):
+      rows[name] = np.clip(np.asarray(rows[name]), *bounds)  # What is not reached lies at the edge.
+    _draw_groups(axes, rows, column, 'flux_mx')
+    axes.set_title('Flux of which half is detected (at an edge: a bound)', fontsize=9)
+  by_separation.set_xscale('log')
+  for axes in (surface, by_separation):
+    axes.set_xlabel('Separation of the poles [Mm]')
+    _label_sizes(axes.xaxis, *axes.get_xlim())
+  by_ring.set_xlabel('Distance from the middle of the map [Mm]')
+  _add_legend(figure, by_separation)
+  surface.set_ylim(bounds)
+  figure.suptitle(f'Bipoles injected into control maps. {style.source_note(source)}', fontsize=10)
+  style.save(figure, path)
 
 
-def _name(family: str) -> str:
-  return family.replace('_', ' ')
+def _draw_groups(axes: Axes, rows: Table, x: str, y: str) -> None:
+  """Draws a line with its 95 % interval for each group of networks, the members on top."""
+  for group in (each for each in COLOURS if each in rows['networks']):
+    line = rows[rows['networks'] == group]
+    low, high = (np.asarray(line[name]) for name in ('low', 'high'))
+    order = 3 if group == MEMBERS else 2
+    axes.plot(line[x], line[y], 'o-', color=COLOURS[group], markersize=3, linewidth=1.4, label=group, zorder=order)
+    axes.fill_between(np.asarray(line[x]), low, high, color=COLOURS[group], alpha=0.18, linewidth=0)
+
+
+def _add_legend(figure: Figure, axes: Axes) -> None:
+  handles, labels = axes.get_legend_handles_labels()
+  figure.legend(handles, labels, loc='outside lower center', ncols=len(labels), frameon=False, fontsize=9)
+
+
+def _mean_at(rows: Table, width_mm: float, distance_mm: float) -> float:
+  return float(np.mean(rows['rise'][(rows['width_mm'] == width_mm) & (rows['distance_mm'] == distance_mm)]))
+
+
+def _label_sizes(axis: Axis, low: float, high: float) -> None:
+  axis.set_ticks([tick for tick in TICKS if low <= tick <= high])
+  axis.set_major_formatter(ScalarFormatter())
+  axis.set_minor_formatter(NullFormatter())
+  axis.set_minor_locator(LogLocator(subs=range(1, 10)))
+  axis.set_tick_params(labelsize=8)
 
 
 def _scientific(value: float) -> str:

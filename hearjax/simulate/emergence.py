@@ -5,12 +5,16 @@ Also here: the compact bipoles of the world `pattern`, which take the place of a
 """
 
 import dataclasses
+import math
 
 import numpy as np
 from scipy.special import erf, expit, logit
 
+from hearjax.checks import UserError
 from hearjax.simulate.quiet_sun import Elements
 from hearjax.simulate.sun import MM_PER_HOUR, Sun
+
+POLE_ELEMENTS = 40  # Of a pole that has a width: so many that none is seen on its own.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,21 +115,54 @@ def pattern_elements(rng: np.random.Generator, is_ear: bool, steps: int, sun: Su
   """Draws the elements of the world `pattern`: compact bipoles in an EAR, the same elements torn apart in a CR.
 
   Every element has the same distribution of places in both; only whether the two of a bipole belong together differs.
+  Where a CR has a pole distance of its own, its bipoles stay together, too. A pole that has a width is a group of
+  elements in its place.
 
   Args:
     rng: Generator of the region.
-    is_ear: Whether the bipoles stay together.
+    is_ear: Whether the region is an EAR.
     steps: Number of times; nothing moves.
     sun: Parameters.
+
+  Returns:
+    The elements of the positive poles, then those of the negative ones.
+
+  Raises:
+    UserError: A pole is to be narrower than an element is observed.
   """
   shape = (2, sun.pattern_bipoles)
   radius = sun.pattern_radius_mm * np.sqrt(rng.random(shape))
   middle = radius[..., None] * _unit(rng.uniform(0, 2 * np.pi, size=shape))
-  half = sun.pattern_scale_mm / 2 * _unit(rng.uniform(0, 2 * np.pi, size=shape))
-  negative = middle[0] - half[0] if is_ear else middle[1] + half[1]
+  scale = sun.pattern_scale_mm if is_ear else sun.pattern_control_scale_mm or sun.pattern_scale_mm
+  width = sun.pattern_width_mm if is_ear else sun.pattern_control_width_mm or sun.pattern_width_mm
+  half = scale / 2 * _unit(rng.uniform(0, 2 * np.pi, size=shape))
+  together = is_ear or sun.pattern_control_scale_mm > 0
+  negative = middle[0] - half[0] if together else middle[1] + half[1]
   position = np.concatenate([middle[0] + half[0], negative])
   flux = sun.pattern_mx * np.repeat([1.0, -1.0], sun.pattern_bipoles)
+  if max(sun.pattern_width_mm, sun.pattern_control_width_mm) > 0:  # As many elements in both classes.
+    position = (position[:, None] + _pole(width, sun)).reshape(-1, 2)
+    flux = np.repeat(flux / POLE_ELEMENTS, POLE_ELEMENTS)
   return Elements(np.broadcast_to(position, (steps, *position.shape)), np.broadcast_to(flux, (steps, *flux.shape)))
+
+
+def _pole(width_mm: float, sun: Sun) -> np.ndarray:
+  """Returns `[element, 2]` places about the middle of a Gaussian pole that is observed with a width [Mm].
+
+  They lie on a sunflower, at the quantiles of the distance; all in the middle for the width 0.
+  """
+  variance = width_mm**2 / (8 * math.log(2)) - sun.element_variance_mm2 if width_mm else 0.0
+  if variance < 0:
+    narrowest = math.sqrt(8 * math.log(2) * sun.element_variance_mm2)
+    raise UserError(
+      f'A pole cannot be observed {width_mm:g} Mm wide, since a single element is {narrowest:.3g} Mm; give a larger '
+      'width, or 0 for a single element.'
+    )
+  number = np.arange(POLE_ELEMENTS)
+  quantile = (number + 0.5) / POLE_ELEMENTS
+  distance = np.sqrt(-2 * np.log1p(-quantile))
+  distance *= np.sqrt(2 * variance / np.mean(distance**2))  # The quantiles of a few lack some of the tail.
+  return distance[:, None] * _unit(number * math.pi * (3 - math.sqrt(5)))
 
 
 def _unit(angle: np.ndarray) -> np.ndarray:

@@ -90,6 +90,11 @@ class Sun:
     pattern_bipoles: World `pattern`: bipoles in a region.
     pattern_mx: World `pattern`: flux of each polarity of a bipole [Mx].
     pattern_radius_mm: World `pattern`: they lie within this distance of the centre [Mm].
+    pattern_width_mm: World `pattern`: full width at half maximum of a pole as it is observed [Mm]; 0 for that of a
+      single element.
+    pattern_control_scale_mm: World `pattern`: distance of the polarities in control regions, whose bipoles then stay
+      together [Mm]; 0 for torn apart.
+    pattern_control_width_mm: World `pattern`: width of the poles in control regions [Mm]; 0 for that of the others.
   """
 
   pixel_scale_mm: float = DEFAULT_PIXEL_SCALE_MM
@@ -150,11 +155,19 @@ class Sun:
   pattern_bipoles: int = 12
   pattern_mx: float = 2e19
   pattern_radius_mm: float = 30.0
+  pattern_width_mm: float = 0.0
+  pattern_control_scale_mm: float = 0.0
+  pattern_control_width_mm: float = 0.0
 
   @property
   def pixel_cm2(self) -> float:
     """Area of a pixel [cm^2]."""
     return self.pixel_scale_mm**2 * CM2_PER_MM2
+
+  @property
+  def element_variance_mm2(self) -> float:
+    """Variance along an axis of a single element as it is observed [Mm^2]: the point spread, and four pixels."""
+    return self.psf_fwhm_mm**2 / (8 * math.log(2)) + self.pixel_scale_mm**2 / 6
 
   @property
   def mean_element_mx(self) -> float:

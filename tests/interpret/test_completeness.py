@@ -1,120 +1,227 @@
+"""Injection and recovery: what meters detect by hand, thresholds that are drawn with the maps, rings of equal area."""
+
+import dataclasses
+
 import numpy as np
 import pytest
+from astropy.table import Table, vstack
 
+from hearjax.checks import UserError
 from hearjax.interpret import completeness
-from hearjax.interpret.completeness import Injection, Recovery, completeness_table, inject, limit_table, threshold_for
-from hearjax.maps import synthetic
+from hearjax.interpret.completeness import NO_RING, Injection, completeness_tables, inject, recover, thresholds
+from hearjax.interpret.maps import MEMBERS, members_of
+from hearjax.interpret.references import FIELD_METER, make_meter
+from hearjax.interpret.statistics import Draws
 from tests.conftest import make_survey
-from tests.interpret.test_response import ONE_LAYER, flux_meter, run_of
+from tests.hand_made import make_run, polarity_flux
 
-PIXELS_MX = 32 * 32 * 1.39**2 * 1e16  # 1 G over the whole map [Mx].
+PIXELS_MX = 48 * 48 * 1.39**2 * 1e16  # 1 G over the whole map [Mx].
+SMALL = Injection(
+  n_fluxes=7, n_separations=3, trials=30, place_mm=6.0, false_alarm_rate=0.1, fluxes_mx=(2e17, 2e20), rings=3
+)
 
 
 @pytest.fixture(scope='module')
-def meter():
-  return run_of(ONE_LAYER, flux_meter(), members=2, survey=make_survey(pairs=20))
+def survey():
+  return make_survey(pairs=20, size=48)
 
 
-def settings(**changes):
-  small = {'n_fluxes': 7, 'n_separations': 3, 'trials': 40, 'place_mm': 3.0, 'false_alarm_rate': 0.1, 'resamples': 100}
-  return Injection(**(small | {'fluxes_mx': (1e17, 1e20)} | changes))
+@pytest.fixture(scope='module')
+def meters(survey):
+  """The meter of the flux as a member, and that of the field in the central window beside it."""
+  settings, params = polarity_flux()
+  meter, of_window = make_meter(polarity_flux(centre_mm=5.0)[0], 1.39, True, 5.0)
+  (member,) = members_of(make_run(survey, settings, params))
+  return [member, dataclasses.replace(member, name='b', group=FIELD_METER, network=meter, params=of_window)]
 
 
-def test_a_flux_meter_detects_by_the_flux_whatever_the_separation(meter):
-  recovery = inject(meter, settings())
-  table = completeness_table(recovery, 100)
-  pod = np.asarray(table['pod']).reshape(7, 3)
+@pytest.fixture(scope='module')
+def injected(survey, meters):
+  return inject(meters, survey, SMALL)
+
+
+def draws_of(survey, resamples=50):
+  return Draws.of(survey, resamples, 0)
+
+
+# --- Injection ----------------------------------------------------------------------------------------------------
+
+
+def test_a_flux_meter_detects_by_the_flux_whatever_the_separation(survey, injected):
+  table, limits = completeness_tables(injected, draws_of(survey), SMALL)
+  rows = table[(table['networks'] == MEMBERS) & np.isfinite(table['separation_mm'])]
+  pod = np.asarray(rows['pod']).reshape(3, 7)
   # The weakest changes nothing, so that it is as often above the threshold as nothing at all; the strongest always is.
-  assert np.all(pod[0] < 0.25) and np.all(pod[-1] == 1)
-  assert np.all(np.diff(pod, axis=0) >= 0)
-  # Poles of 1.4 px in noise of 10 G add their flux nearly whole: mean |B| rises by flux / area. By hand, half of the
-  # patches cross the threshold where that is the gap between their median and it.
-  rows = np.flatnonzero(np.asarray(meter.survey.label) == 0)
-  bare = np.abs(meter.survey.field[rows]).mean(axis=(1, 2))
-  gap = 100 * recovery.threshold[0] - np.median(bare)
-  limit = np.asarray(limit_table(recovery, 100)['flux_mx'])
+  assert np.all(pod[:, 0] < 0.25) and np.all(pod[:, -1] == 1) and np.all(np.diff(pod, axis=1) >= 0)
+  # Poles of 2 px in noise of 10 G add their flux nearly whole: mean |B| rises by flux / area. By hand, half of the
+  # maps cross the threshold where that is the gap between their median and it.
+  bare = np.abs(survey.field[survey.label == 0]).mean(axis=(1, 2))
+  gap = np.sort(bare)[-5] - np.median(bare)
+  limit = np.asarray(limits['flux_mx'][(limits['networks'] == MEMBERS) & np.isfinite(limits['separation_mm'])])
   np.testing.assert_allclose(limit, gap * PIXELS_MX, rtol=0.5)
 
 
-def test_the_false_alarm_rate_is_kept(meter):
-  recovery = inject(meter, settings())
-  assert recovery.false_alarm_rate == pytest.approx(4 / 40)  # 20 control regions at two intervals.
-  assert recovery.controls.sum() == 2 * 40 and recovery.tried.sum() == 2 * 40
-  assert completeness_table(recovery, 10).meta['false_alarm_rate'] == recovery.false_alarm_rate
+def test_what_the_window_does_not_hold_its_meter_does_not_see(survey, injected):
+  _, limits = completeness_tables(injected, draws_of(survey), SMALL)
+  of_meter = limits[limits['networks'] == FIELD_METER]
+  by_separation, by_ring = (of_meter[chosen] for chosen in (np.isfinite(of_meter['separation_mm']), np.isnan(of_meter['separation_mm'])))  # fmt: skip
+  assert by_separation['flux_mx'][-1] > 2 * by_separation['flux_mx'][0]
+  assert by_ring['flux_mx'][-1] > 1.1 * by_ring['flux_mx'][0]
+  # The meter of the whole square sees all rings alike.
+  of_flux = limits[(limits['networks'] == MEMBERS) & np.isnan(limits['separation_mm'])]
+  np.testing.assert_allclose(of_flux['flux_mx'], of_flux['flux_mx'][0], rtol=0.3)
 
 
-def test_a_network_that_looks_at_nothing_detects_as_often_as_it_errs():
-  run = run_of(ONE_LAYER, flux_meter(gain=0.0), survey=make_survey(pairs=10))
-  recovery = inject(run, settings())
-  assert recovery.found.sum() == 0 and recovery.false_alarm_rate == 0
-  assert np.all(np.isinf(limit_table(recovery, 20)['flux_mx']))
+def test_bipoles_are_set_evenly_over_rings_of_equal_area():
+  chosen = dataclasses.replace(SMALL, place_mm=8.0, trials=600)
+  ring, shape = completeness._bipoles(
+    np.random.default_rng(0), completeness.Grid(48, 1.39), np.array([4.0, 8.0]), 600, chosen
+  )
+  distance = np.hypot(shape.x_mm, shape.y_mm)[:600]
+  assert distance.max() <= 8 and np.bincount(ring).tolist() == [200, 200, 200]
+  edges = 8 * np.sqrt([0, 1 / 3, 2 / 3, 1])
+  assert np.all((edges[ring] <= distance + 1e-5) & (distance <= edges[ring + 1] + 1e-5))
+  np.testing.assert_allclose(np.median(distance), 8 / np.sqrt(2), rtol=0.05)  # Even over the disc.
+  np.testing.assert_allclose(np.mean(np.exp(1j * np.deg2rad(shape.tilt_deg))), 0, atol=0.1)
+  np.testing.assert_array_equal(shape.x_mm[:600], shape.x_mm[600:])  # Alike at all separations.
 
 
-def test_peaks_of_the_bipoles_by_hand(meter):
-  recovery = inject(meter, settings())
-  assert recovery.training_peak_gauss == 400.0
-  # A pole of half the flux, 0.5 px wide: its pixel holds erf(1 / sqrt(2))^2 = 0.466 of it where it lies in the middle,
-  # and 0.23 where it lies on a corner of four.
-  whole = recovery.flux_mx / 2 / (1.39**2 * 1e16)
-  share = recovery.peak_gauss / whole[:, None]
-  assert np.all((share > 0.23) & (share < 0.466))
-  np.testing.assert_allclose(share, share[:1] * np.ones((7, 1)), rtol=1e-4)
-  table = completeness_table(recovery, 10)
-  assert str(table['peak_gauss'].unit) == 'G' and table.meta['training_peak_gauss'] == 400.0
-  row = table[(table['flux_mx'] == recovery.flux_mx[3]) & (table['separation_mm'] == recovery.separation_mm[2])][0]
-  assert row['peak_gauss'] == recovery.peak_gauss[3, 2]
+def test_every_trial_is_a_control_map_of_its_own(survey, injected):
+  rows = injected[injected['subject'] == injected['subject'][0]]
+  assert len(rows) == 40 and (survey.label[rows['row']] == 0).all()  # All set the threshold.
+  tried = rows[rows['ring'] != NO_RING]
+  assert len(set(tried['row'])) == 30 and np.isfinite(tried['logit']).all()
+  assert np.isnan(rows[rows['ring'] == NO_RING]['logit']).all()
+  np.testing.assert_allclose(rows['untouched'], np.abs(survey.field[rows['row']]).mean(axis=(1, 2)), rtol=1e-5)
+  # Both networks are shown the same.
+  np.testing.assert_array_equal(injected['row'][:40], injected['row'][40:])
 
 
-def test_same_seed_same_surface(meter):
-  first, again, other = (inject(meter, settings(), seed) for seed in (1, 1, 2))
-  np.testing.assert_array_equal(first.found, again.found)
-  assert not np.array_equal(first.tried, other.tried)
+def test_peaks_of_the_bipoles_by_hand(injected):
+  tried = injected[injected['ring'] != NO_RING]
+  whole = np.asarray(tried['flux_mx'][0]) / 2 / (1.39**2 * 1e16)
+  share = np.asarray(tried['peak_gauss'])[..., -1] / whole
+  # Of a pole of 2 px FWHM (0.85 px) the pixel in the middle holds erf(0.5 / 0.85 / sqrt(2))^2 = 0.197; a corner 0.145.
+  assert np.all((share > 0.14) & (share < 0.2))
+
+
+def test_same_seed_same_bipoles(survey, meters, injected):
+  again, other = (inject(meters[:1], survey, SMALL, seed) for seed in (0, 1))
+  np.testing.assert_allclose(again['logit'], injected['logit'][:40], rtol=1e-6)
+  assert not np.array_equal(other['row'], again['row'])
+
+
+# --- Thresholds ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(('rate', 'expected'), [(0.05, 94.0), (0.1, 89.0), (0.019, 98.0)])
 def test_threshold_by_hand(rate, expected):
   logit = np.random.default_rng(0).permutation(100).astype(float)
-  assert threshold_for(logit, rate) == expected
-  assert np.mean(logit > expected) <= rate
+  assert thresholds(logit, np.ones((1, 100), int), rate) == [expected]
+
+
+def test_thresholds_of_draws_are_those_of_repeated_maps():
+  rng = np.random.default_rng(1)
+  logit, counts = rng.normal(size=60).round(1), rng.multinomial(60, np.full(60, 1 / 60), 20)  # With ties.
+  found = thresholds(logit, counts, 0.1)
+  for weight, threshold in zip(counts, found, strict=True):
+    repeated = np.sort(np.repeat(logit, weight))
+    assert threshold == repeated[-7] and np.mean(repeated > threshold) <= 0.1
 
 
 def test_a_tie_at_the_threshold_is_no_false_alarm():
-  assert threshold_for(np.array([0.0, 1.0, 1.0, 1.0]), 0.5) == 1.0
+  assert thresholds(np.array([0.0, 1.0, 1.0, 1.0]), np.ones((1, 4), int), 0.5) == [1.0]
 
 
-def hand_recovery():
-  # Two regions with 10 injections each, three fluxes, two separations.
-  found = np.array([[[0, 0], [2, 0], [10, 4]], [[0, 0], [4, 0], [10, 4]]])
-  return Recovery(
-    flux_mx=np.array([1e18, 1e19, 1e20]),
-    separation_mm=np.array([4.0, 8.0]),
-    found=found,
-    tried=np.array([10, 10]),
-    peak_gauss=np.array([[10.0, 11.0], [100.0, 110.0], [1000.0, 1100.0]]),
-    training_peak_gauss=400.0,
-    false_alarms=np.array([1, 0]),
-    controls=np.array([5, 5]),
-    threshold=np.array([0.3]),
+def test_the_rate_is_kept_on_the_maps_it_was_set_on_and_not_on_others():
+  # Of maps of no network at all: 20 controls in a test part, so that one may be above the threshold.
+  rng = np.random.default_rng(2)
+  survey = make_survey(pairs=20, size=16, intervals=(-1,))
+  parts = []
+  for number in range(30):
+    untouched = rng.normal(size=20)
+    logit = np.broadcast_to(untouched[:, None, None], (20, 2, 2))
+    parts.append(hand_injected(f'{number}', np.arange(20), untouched, np.zeros(20, int), logit))
+  table, _ = completeness_tables(vstack(parts), draws_of(survey, 200), Injection())
+  alarms = table.meta['false_alarms'][MEMBERS]
+  assert alarms['false_alarm_rate'] == pytest.approx(0.05)
+  # A map beyond the second largest of n others: a chance of 2 / (n + 1), where n is what 20 draws tell apart, 12 to 13.
+  assert 0.08 < alarms['unseen'] < 0.2 and alarms['unseen_low'] < alarms['unseen'] < alarms['unseen_high']
+  # And the intervals of what is detected hold it: nothing was added.
+  assert np.all(np.asarray(table['high']) > 0.05)
+
+
+def test_intervals_tell_of_the_threshold_too(survey, injected):
+  draws = draws_of(survey, 200)
+  (found,) = recover(injected[:40], draws, 0.1)[MEMBERS]
+  weight = draws.of_rows(np.asarray(injected['pair'][:40]))
+  fixed = np.asarray(injected['logit'][:40]) > thresholds(np.asarray(injected['untouched'][:40]), weight[:1], 0.1)[0]
+  tried = np.asarray(injected['ring'][:40]) != NO_RING
+  still = np.einsum('dt,tfs->dsf', weight[:, tried], fixed[tried]) / weight[:, tried].sum(axis=1)[:, None, None]
+  np.testing.assert_allclose(found.found[0, :3], still[0])
+  middle = 3  # The flux at which some are detected.
+  assert np.std(found.found[1:, :3, middle]) > 1.1 * np.std(still[1:, :, middle])
+
+
+# --- Tables -------------------------------------------------------------------------------------------------------
+
+
+def hand_injected(name, pair, untouched, ring, logit):
+  """Two fluxes and two separations."""
+  n = len(pair)
+  return Table(
+    {
+      'subject': [name] * n,
+      'group': [MEMBERS] * n,
+      'row': np.arange(n),
+      'pair': pair,
+      'untouched': untouched,
+      'ring': ring,
+      'inner_mm': np.where(ring == 1, 4.0, 0.0),
+      'outer_mm': np.where(ring == 1, 5.0, 4.0),
+      'flux_mx': np.broadcast_to([1e19, 1e20], (n, 2)),
+      'separation_mm': np.broadcast_to([4.0, 8.0], (n, 2)),
+      'logit': logit,
+      'peak_gauss': np.broadcast_to([[10.0, 20.0], [100.0, 200.0]], (n, 2, 2)),
+      'most_peak_gauss': np.full(n, 150.0),
+    }
   )
 
 
-def test_table_by_hand():
-  table = completeness_table(hand_recovery(), 200)
-  row = table[(table['flux_mx'] == 1e19) & (table['separation_mm'] == 4)][0]
-  # Both regions once, or one of them twice: 0.2, 0.3 or 0.4.
-  np.testing.assert_allclose((row['pod'], row['low'], row['high'], row['n']), (0.3, 0.2, 0.4, 20))
-  assert table.meta['false_alarm_rate'] == 0.1
-  assert str(table['flux_mx'].unit) == 'Mx' and str(table['separation_mm'].unit) == 'Mm'
+def hand_table():
+  # Four pairs, one map each; the threshold at a rate of 0.25 is the second largest untouched one: 2.
+  untouched = np.array([0.0, 1.0, 2.0, 3.0])
+  detected = np.array([[[0, 0], [1, 1]], [[0, 0], [1, 0]], [[1, 0], [1, 0]], [[0, 0], [1, 0]]])
+  return hand_injected('a', np.arange(4), untouched, np.array([0, 0, 1, 1]), 1.0 + 8 * detected)
 
 
-def test_limit_by_hand():
-  limits = limit_table(hand_recovery(), 200)
-  # From 0.3 at 1e19 to 1 at 1e20: half is 2/7 of a decade on.
-  np.testing.assert_allclose(limits['flux_mx'][0], 1e19 * 10 ** (2 / 7), rtol=1e-6)
-  np.testing.assert_allclose(limits['flux_mx_low'][0], 1e19 * 10 ** (1 / 6), rtol=1e-6)
-  np.testing.assert_allclose(limits['flux_mx_high'][0], 1e19 * 10 ** (3 / 8), rtol=1e-6)
-  assert np.isinf(limits['flux_mx'][1]) and np.isinf(limits['flux_mx_high'][1])
-  assert np.all(limit_table(hand_recovery(), 50, pod=0.0)['flux_mx'] == 0)  # Reached by any flux.
+def test_tables_by_hand():
+  draws = Draws(np.array([[1, 1, 1, 1], [2, 2, 0, 0], [0, 0, 2, 2]]), 0)
+  table, limits = completeness_tables(hand_table(), draws, dataclasses.replace(SMALL, false_alarm_rate=0.25))
+  pod = {(row['separation_mm'], row['inner_mm'], row['flux_mx']): row['pod'] for row in table}
+  assert pod[4.0, 0.0, 1e19] == 0.25 and pod[4.0, 0.0, 1e20] == 1.0
+  assert pod[8.0, 0.0, 1e19] == 0.0 and pod[8.0, 0.0, 1e20] == 0.25
+  rings = table[np.isnan(table['separation_mm'])]
+  np.testing.assert_allclose(rings['pod'], [0, 0.75, 0.25, 0.5])
+  np.testing.assert_allclose(rings['outer_mm'], [4, 4, 5, 5])
+  np.testing.assert_allclose(rings['peak_gauss'], [15, 150, 15, 150])
+  # From 0.25 at 1e19 to 1 at 1e20: half is a third of a decade on.
+  np.testing.assert_allclose(limits['flux_mx'][0], 1e19 * 10 ** (1 / 3))
+  assert np.isinf(limits['flux_mx'][1])
+  assert str(table['flux_mx'].unit) == 'Mx' and str(limits['low'].unit) == 'Mx' and limits['n'][0] == 1
+  alarms = table.meta['false_alarms'][MEMBERS]
+  # The first draw's threshold is 0 or 1 ... of its own maps, beyond which both others lie; none beyond the second's.
+  assert (alarms['false_alarm_rate'], alarms['unseen']) == (0.25, 0.5)
+  assert table.meta['most_peak_gauss'] == 150.0
+
+
+def test_a_network_that_looks_at_nothing_detects_nothing(survey):
+  settings, params = polarity_flux()
+  params['params']['logit']['kernel'] = np.zeros((2, 1))
+  found = inject(members_of(make_run(survey, settings, params)), survey, SMALL)
+  table, limits = completeness_tables(found, draws_of(survey), SMALL)
+  assert np.all(table['pod'] == 0) and np.all(np.isinf(limits['flux_mx']))
+  assert table.meta['false_alarms'][MEMBERS]['unseen'] == 0
 
 
 @pytest.mark.parametrize(
@@ -123,44 +230,31 @@ def test_limit_by_hand():
     ({'fluxes_mx': (1e20, 1e19)}, 'fluxes_mx must be two finite positive numbers'),
     ({'separations_mm': (4.0, float('nan'))}, 'separations_mm must be two finite positive numbers'),
     ({'false_alarm_rate': 0.0}, 'false-alarm rate must lie between 0 and 1, got 0.0'),
-    ({'trials': 0}, 'one trial'),
+    ({'trials': 2}, 'one trial in each, got 7, 3, 3 rings and 2 trials'),
     ({'place_mm': float('nan')}, 'place_mm must be finite'),
   ],
 )
 def test_injections_that_make_no_sense(changes, sentence):
-  with pytest.raises(ValueError, match=sentence):
-    settings(**changes)
+  with pytest.raises(UserError, match=sentence):
+    dataclasses.replace(SMALL, **changes)
 
 
 @pytest.mark.parametrize(
   ('changes', 'sentence'),
   [
     ({'separations_mm': (1.0, 9.0)}, 'cannot resolve a scale of 1 Mm'),
-    ({'separations_mm': (4.0, 60.0)}, 'cannot hold a point_bipole with a scale of 60 Mm'),
-    ({'place_mm': 19.0}, 'holds no bipole whose middle lies up to 19 Mm'),
+    ({'separations_mm': (4.0, 80.0)}, 'cannot hold a bipole with a scale of 80 Mm'),
+    ({'place_mm': 30.0}, 'holds no bipole whose middle lies up to 30 Mm'),
     ({'width_mm': float('inf'), 'separations_mm': (4.0, 9.0)}, 'width_mm of a synthetic field must be finite'),
-    ({'false_alarm_rate': 0.01}, 'cannot be kept on 40 control magnetograms of a test fold; allow at least 0.025'),
+    ({'false_alarm_rate': 0.01}, 'cannot be kept on the 40 control maps of the test part of .*; allow at least 0.025'),
   ],
 )
-def test_injections_that_cannot_be_made(meter, changes, sentence):
-  with pytest.raises(ValueError, match=sentence):
-    inject(meter, settings(**changes))
+def test_injections_that_cannot_be_made(survey, meters, changes, sentence):
+  with pytest.raises(UserError, match=sentence):
+    inject(meters, survey, dataclasses.replace(SMALL, **changes))
 
 
-def test_a_survey_of_one_class_is_told():
-  survey = make_survey(pairs=4)
-  run = run_of(ONE_LAYER, flux_meter(), survey=survey.select(survey.label == 1))
-  with pytest.raises(ValueError, match='holds no control region'):
-    inject(run, settings())
-
-
-def test_injected_bipoles_lie_where_they_may():
-  grid = synthetic.Grid(48, 1.39)
-  chosen = settings(place_mm=8.0, trials=500)
-  probes = completeness._bipoles(
-    np.random.default_rng(0), np.array([1e19, 1e20]), np.array([4.0, 8.0]), np.zeros(500, int), chosen, grid
-  )
-  distance = np.hypot(probes.shape.x_mm, probes.shape.y_mm)
-  assert distance.max() <= 8
-  np.testing.assert_allclose(np.median(distance), 8 / np.sqrt(2), rtol=0.08)  # Even over the disc.
-  np.testing.assert_allclose(np.mean(np.exp(1j * np.deg2rad(probes.shape.tilt_deg))), 0, atol=0.1)
+def test_a_survey_of_one_class_is_told(survey):
+  emerging = survey.select(survey.label == 1)
+  with pytest.raises(UserError, match='no control region'):
+    inject(members_of(make_run(emerging, *polarity_flux())), emerging, SMALL)

@@ -1,21 +1,32 @@
 """Invariance panel: networks that read strength, place, polarity or pattern by construction."""
 
-import dataclasses
-import functools
-
 import numpy as np
 import pytest
 from astropy.table import Table
-from scipy.special import expit
 
-from hearjax.interpret import invariance, maps
-from hearjax.interpret.invariance import CHANGES, draw_element_signs, invariance_table
-from hearjax.interpret.maps import changed_logits
-from hearjax.report.panel_plots import plot_invariance
-from hearjax.training.ensemble import member_logits
+from hearjax.checks import UserError
+from hearjax.interpret import invariance
+from hearjax.interpret.findings import SKILL, SUPPORTED, judge, skill
+from hearjax.interpret.invariance import (
+  CHANGES,
+  COSTING,
+  STATES,
+  Batch,
+  draw_element_signs,
+  invariance_table,
+  samples,
+  show,
+)
+from hearjax.interpret.maps import MEMBERS, Subject, members_of, subject_logits, survey_of_maps
+from hearjax.interpret.network import adapt, logits
+from hearjax.interpret.references import ReferenceSettings, make_references
+from hearjax.interpret.statistics import Draws
+from hearjax.report.invariance_plots import plot_invariance
+from hearjax.survey.fold_rows import FoldRows
 from hearjax.verification.scores import tss_at
 from tests.conftest import make_survey
 from tests.hand_made import make_run, one_layer, polarity_flux, with_fields
+from tests.interpret.foreign import Foreign, initial
 
 SIZE = 32
 SCALE_MM = 1.39
@@ -33,9 +44,16 @@ def row_of(table, name):
   return rows_of(table, name)[0]
 
 
-def only(monkeypatch, names):
-  """Lets the panel make some of its changes alone."""
-  monkeypatch.setattr(invariance, 'CHANGES', tuple(change for change in CHANGES if change.name in names))
+def learnt(run):
+  """Returns the networks of a run, which learnt from what they are tested on: their threshold is of the same maps."""
+  return [
+    Subject(one.name, one.group, one.network, one.params, FoldRows(one.rows.test, np.array([], int), one.rows.test))
+    for one in members_of(run)
+  ]
+
+
+def shown(run, resamples=100, states=STATES):
+  return show(learnt(run), run.survey, Draws.of(run.survey, resamples, 0), 0, states)
 
 
 # --- Worlds, and networks that read what tells their classes apart ---------------------------------------------
@@ -93,53 +111,20 @@ def domino_network():
   return one_layer(kernel, bias=-60.0)
 
 
-# The changes that the verdict follows from, and those that depend on the row of a map.
-JUDGED = ('unchanged', 'polarity reversed', 'pixels shuffled', 'pixels shuffled in rings', 'signs of elements drawn')
-OF_ROWS = (*JUDGED[2:], 'signs of pixels drawn', 'noise added', 'seen nearer to the limb')
-
-
 @pytest.mark.parametrize(
-  ('draw', 'network', 'verdict'),
+  ('draw', 'network', 'expected'),
   [
-    (stronger, polarity_flux(log_pool=0.1), 'strength'),
-    (central, polarity_flux(centre_mm=8.0, logit=[0, 0, 1, 1]), 'strength and place'),
-    (positive, polarity_flux(logit=[1, -1]), 'polarity'),
-    (dipoles, dipole_network(), 'pattern of the polarities'),
-    (dominoes, domino_network(), 'pattern of the unsigned field'),
-    (stronger, polarity_flux(logit=0.0), 'no skill'),
+    (stronger, polarity_flux(log_pool=0.1), set()),
+    (central, polarity_flux(centre_mm=8.0, logit=[0, 0, 1, 1]), {'arrangement'}),
+    (positive, polarity_flux(logit=[1, -1]), {'polarities', 'sign'}),
+    (dipoles, dipole_network(), {'arrangement', 'structure', 'polarities'}),
+    (dominoes, domino_network(), {'arrangement', 'structure'}),
   ],
 )
-def test_verdict(monkeypatch, draw, network, verdict):
-  only(monkeypatch, JUDGED)
-  table = invariance_table(make_run(survey_of(draw), *network, folds=2), seed=0, resamples=100)
-  assert table.meta['verdict'] == verdict
-
-
-def test_shares_and_their_intervals_by_hand():
-  # The skill left by the first shuffle is 1/8 of the whole in the first sample and 7/8 in the last, evenly between.
-  grid = np.linspace(0, 1, 201)
-  whole, shuffled = np.full(201, 0.9), 0.5 + 0.4 * (1 + 6 * grid) / 8
-  auc_of = {
-    'unchanged': np.append(0.9, whole),
-    'polarity reversed': np.append(0.8, 0.5 + 0.4 * (0.5 + grid)),  # Half of the samples gain, and lose nothing.
-    'pixels shuffled': np.append(0.75, shuffled),
-    'pixels shuffled in rings': np.append(0.86, whole),
-    'signs of elements drawn': np.append(0.9, whole - 0.7),  # Worse than chance: all is lost.
-  }
-  auc_of['unchanged'][1] = 0.4  # A sample without skill, which does not count.
-  found = invariance.verdict(auc_of)
-  assert found.pop('verdict') == 'strength'
-  q = np.percentile(grid[1:], (2.5, 97.5))
-  for name, expected in {
-    'polarity': (0.25, 0, 0.5 - q[0]),
-    'strength': (0.625, (1 + 6 * q[0]) / 8, (1 + 6 * q[1]) / 8),
-    'ring_strength': (0.9, 1, 1),
-    'neighbours': (0, 1, 1),
-  }.items():
-    ends = [found.pop(f'share_{name}{end}') for end in ('', '_low', '_high')]
-    np.testing.assert_allclose(ends, expected, atol=1e-12)
-  assert not found
-  assert invariance.verdict(auc_of | {'unchanged': np.append(0.9, 0.4 + grid / 2)}) == {'verdict': 'no skill'}
+def test_what_costs_skill_is_what_the_network_reads(draw, network, expected):
+  found = samples(shown(make_run(survey_of(draw, pairs=20), *network, folds=2), states=COSTING))
+  lost = {claim.name: np.mean(of[MEMBERS], axis=0) for claim, of in found.items()}
+  assert {name for name, values in lost.items() if np.percentile(values[1:], 2.5) > invariance.SMALLEST} == expected
 
 
 # --- Hand values ------------------------------------------------------------------------------------------------
@@ -148,7 +133,15 @@ def test_shares_and_their_intervals_by_hand():
 @pytest.fixture(scope='module')
 def strength_table():
   run = make_run(survey_of(stronger), *polarity_flux(), folds=2)
-  return run, invariance_table(run, seed=0, resamples=100)
+  return run, invariance_table(shown(run), seed=0)
+
+
+def said(run):
+  """Returns `[n]` logits of a run for the maps of its survey."""
+  result = np.zeros(len(run.survey))
+  for subject in members_of(run):
+    result[subject.rows.test] = subject_logits(subject, run.survey)
+  return result
 
 
 def test_meter_of_the_mean_unsigned_field_does_not_mind_symmetries(strength_table):
@@ -176,23 +169,27 @@ def test_meter_of_the_mean_unsigned_field_does_not_mind_symmetries(strength_tabl
 
 def test_gain_changes_the_logit_of_a_linear_meter_by_its_share(strength_table):
   run, table = strength_table
-  logit, label = changed_logits(run), run.survey.label
+  logit, label = said(run), run.survey.label
   for row in rows_of(table, 'gain'):
     moved = (row['strength'] - 1) * logit
     assert row['change_pe'] == pytest.approx(moved[label == 1].mean(), rel=1e-4)
     assert row['change_ne'] == pytest.approx(moved[label == 0].mean(), rel=1e-4)
-    assert row['rms_change'] == pytest.approx(np.sqrt(np.mean(moved**2)) / logit.std(), rel=1e-4)
+    folds = [run.survey.pair % 2 == fold for fold in range(2)]
+    of_folds = [np.sqrt(np.mean(moved[fold] ** 2)) / logit[fold].std() for fold in folds]
+    assert row['rms_change'] == pytest.approx(np.mean(of_folds), rel=1e-4)
   # At double gain all maps are above the threshold in the middle of them, but their order is the same.
   double = rows_of(table, 'gain')[-1]
   assert double['tss'] == 0 and double['tss_change'] == -row_of(table, 'unchanged')['tss']
   assert double['auc'] == row_of(table, 'unchanged')['auc']
 
 
-def test_unchanged_skill_is_that_of_the_predictions(strength_table):
+def test_unchanged_skill_is_that_at_the_threshold_of_the_training(strength_table):
   run, table = strength_table
-  logit = changed_logits(run).astype(float)
-  expected = tss_at(run.survey.label, expit(logit), expit(np.median(logit)))
-  assert row_of(table, 'unchanged')['tss'] == pytest.approx(expected)
+  expected = []
+  for subject in learnt(run):
+    threshold = invariance.trained_threshold(subject, run.survey)
+    expected.append(tss_at(run.survey.label[subject.rows.test], subject_logits(subject, run.survey), threshold))
+  assert row_of(table, 'unchanged')['tss'] == pytest.approx(np.mean(expected))
 
 
 def test_saturation_and_blur_take_flux_away(strength_table):
@@ -202,14 +199,12 @@ def test_saturation_and_blur_take_flux_away(strength_table):
     assert np.all(np.diff(moved) <= 0) and moved[-1] < -1
 
 
-def test_same_seed_same_table_however_many_maps_at_a_time(strength_table, monkeypatch):
-  run, table = strength_table
-  only(monkeypatch, JUDGED + OF_ROWS)
-  monkeypatch.setattr(maps, 'CHUNK', 3)
-  again = invariance_table(run, seed=0, resamples=100)
-  table = table[np.isin(table['name'], JUDGED + OF_ROWS)]
-  for column in ('rms_change', 'tss', 'tss_change_low', 'auc'):
-    np.testing.assert_allclose(again[column], table[column], rtol=1e-4, atol=1e-6)
+def test_a_map_draws_the_same_whichever_maps_stand_beside_it(strength_table):
+  run, _ = strength_table
+  rows = np.arange(len(run.survey))
+  for name, strength in (('pixels shuffled', np.nan), ('signs of elements drawn', np.nan), ('noise added', 10.0)):
+    whole = changed(name, run, strength)
+    np.testing.assert_allclose(changed(name, run, strength, rows[3:7]), whole[3:7], rtol=1e-5)
 
 
 def test_every_row_says_what_it_is(strength_table, tmp_path):
@@ -219,22 +214,18 @@ def test_every_row_says_what_it_is(strength_table, tmp_path):
   assert all(table['effect']) and all(table['kind']) and all(table['unit'])
   table.write(tmp_path / 'panel.ecsv')
   read = Table.read(tmp_path / 'panel.ecsv')
-  assert read.meta == table.meta
-  plot_invariance(read, tmp_path / 'panel.png')
+  plot_invariance(read, 'test', tmp_path / 'panel.png')
   assert (tmp_path / 'panel.png').stat().st_size > 10_000
-  read.meta = {'verdict': 'no skill'}  # And no shares.
-  plot_invariance(read, tmp_path / 'no_skill.png')
-  assert (tmp_path / 'no_skill.png').stat().st_size > 10_000
 
 
 # --- Changes ------------------------------------------------------------------------------------------------------
 
 
-def changed(name, run, strength=np.nan):
-  """Returns the maps of the whole survey after a change."""
+def changed(name, run, strength=np.nan, rows=None):
+  """Returns the maps of some rows of the survey after a change; of all of them for None."""
   change = next(change for change in CHANGES if change.name == name)
-  rows = np.arange(len(run.survey))
-  return np.asarray(invariance.changer(run, change, strength, 0)(run.survey.field, rows))
+  rows = np.arange(len(run.survey)) if rows is None else rows
+  return np.asarray(change.apply(Batch(run.survey, run.visible_px, 0, run.survey.field[rows], rows), strength))
 
 
 @pytest.fixture(scope='module')
@@ -287,10 +278,9 @@ def test_smaller_map_is_the_middle(run, part, size):
 
 def test_larger_map_changes_nothing(run):
   # The network cuts out its square; so do whole maps and maps already cut give the same logit.
-  logits = functools.partial(member_logits, next(run.members()).params, model=run.ensemble.model)
-  whole = logits(run.survey.field)
-  np.testing.assert_allclose(whole, logits(run.survey.field[:, 4:28, 4:28]), rtol=1e-6)
-  np.testing.assert_allclose(whole, changed_logits(run), rtol=1e-6)
+  subject = members_of(run)[0]
+  whole = logits(subject.network, subject.params, run.survey.field)
+  np.testing.assert_allclose(whole, logits(subject.network, subject.params, run.survey.field[:, 4:28, 4:28]), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -313,28 +303,58 @@ def test_missing_pixels_stay_harmless():
   survey = survey_of(stronger)
   field = survey.field.copy()
   field[:, 10:14, 12:20] = np.nan
-  run = make_run(survey.replace(field=field), *polarity_flux(), folds=2)
-  table = invariance_table(run, seed=0, resamples=20)
-  assert table.meta['verdict'] == 'strength'
+  table = invariance_table(shown(make_run(survey.replace(field=field), *polarity_flux(), folds=2), 20), seed=0)
   for name in ('polarity reversed', 'pixels shuffled', 'signs of elements drawn'):
     assert row_of(table, name)['rms_change'] < 1e-5
 
 
-# --- Bad input ----------------------------------------------------------------------------------------------------
+# --- Who is asked -------------------------------------------------------------------------------------------------
 
 
-def test_one_class_is_refused():
+def test_references_are_asked_what_claims_need_alone():
+  run = make_run(survey_of(stronger), *polarity_flux(), folds=2)
+  reference = [Subject('other', 'untrained', one.network, one.params, one.rows) for one in learnt(run)]
+  table = invariance_table(show([*learnt(run), *reference], run.survey, Draws.of(run.survey, 20, 0), 0), seed=0)
+  of_reference = table[table['networks'] == 'untrained']
+  assert set(of_reference['name']) == invariance.NEEDED
+  # The same networks on the same maps.
+  for row in of_reference:
+    assert row['auc'] == row_of(table[table['networks'] == MEMBERS], row['name'])['auc']
+
+
+def test_a_foreign_network_is_shown_all_of_it():
   survey = survey_of(stronger)
-  run = make_run(survey.replace(label=np.zeros_like(survey.label)), *polarity_flux())
-  with pytest.raises(ValueError, match='no two classes'):
-    invariance_table(run, seed=0)
+  survey = survey_of_maps(survey.field, survey.label, SCALE_MM, survey.pair)
+  module, rows = Foreign(), np.arange(len(survey))
+  params = initial(module, survey.field)
+  subject = Subject(
+    'theirs', MEMBERS, adapt(module, params, survey.field, SCALE_MM), params, FoldRows(rows, rows, rows)
+  )
+  found = show([subject], survey, Draws.of(survey, 20, 0), 0)
+  assert len(found) == len(STATES)
+  assert np.isfinite(invariance_table(found, 0)['auc']).all()
 
 
 def test_parameters_that_are_not_finite_are_refused():
-  run = make_run(survey_of(stronger), *polarity_flux())
-  bad = make_run(survey_of(stronger), *polarity_flux(logit=np.inf))
-  bad = dataclasses.replace(bad, predictions=run.predictions)
-  with pytest.raises(ValueError, match='are not finite'):
-    invariance_table(bad, seed=0)
-  with pytest.raises(ValueError, match='at least one sample, got 0'):
-    invariance_table(run, seed=0, resamples=0)
+  run = make_run(survey_of(stronger), *polarity_flux(logit=np.inf))
+  with pytest.raises(UserError, match='are not finite'):
+    show(learnt(run), run.survey, Draws.of(run.survey, 20, 0), 0)
+
+
+# --- Worlds whose answer is known ---------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ('world', 'expected'),
+  [('pattern_small', {'arrangement', 'structure', 'polarities'}), ('flux', set()), ('null', set())],
+)
+def test_networks_are_found_to_read_what_is_there(known_world, world, expected):
+  run = known_world(world)
+  subjects = [*members_of(run), *make_references(run, ReferenceSettings(), 0)]
+  draws = Draws.of(run.survey, 200, 0)
+  found = judge(
+    {SKILL: skill(subjects, run.survey, draws), **samples(show(subjects, run.survey, draws, 0, COSTING))}, 0
+  )
+  supported = set(found['claim'][found['verdict'] == SUPPORTED]) - {'skill'}
+  assert supported == expected

@@ -1,10 +1,42 @@
-"""Peaks, and the area under the ROC curve."""
+"""Draws, peaks, and the area under the ROC curve."""
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from hearjax.interpret.statistics import auc, highest
+from hearjax.interpret.statistics import Draws, auc, highest, over_subjects, weighted_mean
+from tests.conftest import make_survey
+
+
+def test_draws_begin_with_all_pairs_and_draw_whole_pairs():
+  survey = make_survey(pairs=5, intervals=(-2, -1), size=8)
+  draws = Draws.of(survey, 200, seed=0)
+  assert draws.pairs.shape == (201, 5)
+  assert (draws.pairs[0] == 1).all()
+  assert (draws.pairs.sum(axis=1) == 5).all()
+  weight = draws.of_rows(survey.pair)
+  assert weight.shape == (201, 20)
+  assert all(len(set(row[survey.pair == 3])) == 1 for row in weight)
+
+
+def test_networks_are_drawn_as_the_pairs_were():
+  samples = np.repeat([[0.0], [1.0]], 4001, axis=1)
+  found = over_subjects(samples, seed=0)
+  assert found[0] == 0.5
+  # Two of two: both the first, one of each, both the second.
+  share = [np.mean(found[1:] == value) for value in (0, 0.5, 1)]
+  np.testing.assert_allclose(share, (0.25, 0.5, 0.25), atol=0.03)
+  # A network none of whose pairs was drawn does not count.
+  samples[0, 1:] = np.nan
+  found = over_subjects(samples, seed=0)
+  assert set(found[np.isfinite(found)]) == {0.5, 1.0}
+  assert np.isnan(found).mean() == pytest.approx(0.25, abs=0.03)
+  assert np.isnan(over_subjects(np.full((1, 3), np.nan), 0)).all()
+
+
+def test_one_network_is_always_drawn():
+  samples = np.arange(5.0)[None]
+  np.testing.assert_array_equal(over_subjects(samples, seed=3), samples[0])
 
 
 def test_peak_is_the_vertex_of_a_parabola_in_the_logarithm():
@@ -15,16 +47,13 @@ def test_peak_is_the_vertex_of_a_parabola_in_the_logarithm():
   assert highest(wavelengths, np.ones(4)) == 4.0
 
 
+def test_mean_under_weights():
+  np.testing.assert_allclose(weighted_mean(np.array([1.0, 4.0]), np.array([[1, 1], [3, 0]])), [2.5, 1.0])
+  assert np.isnan(weighted_mean(np.ones(2), np.zeros(2)))
+
+
 def test_auc_is_that_of_scikit_learn_with_weights_and_ties():
   rng = np.random.default_rng(0)
   label, logit, weight = rng.integers(0, 2, 60), rng.integers(0, 9, 60) / 2, rng.integers(0, 4, (3, 60))
-  found = auc(label, logit, np.zeros(60), weight)
-  np.testing.assert_allclose(found, [roc_auc_score(label, logit, sample_weight=w) for w in weight])
-
-
-def test_auc_compares_within_a_fold_only():
-  # Within each fold PE is above NE; between them it is not.
-  label, logit, fold = np.array([1, 0, 1, 0]), np.array([1.0, 0.0, 11.0, 10.0]), np.array([0, 0, 1, 1])
-  assert auc(label, logit, fold, np.ones(4)) == 1.0
-  assert auc(label, logit, np.zeros(4), np.ones(4)) == 0.75
-  assert np.isnan(auc(np.ones(4), logit, fold, np.ones(4)))
+  np.testing.assert_allclose(auc(label, logit, weight), [roc_auc_score(label, logit, sample_weight=w) for w in weight])
+  assert np.isnan(auc(np.ones(4), np.arange(4.0), np.ones(4)))

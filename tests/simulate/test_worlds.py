@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from astropy.wcs import WCS
 
+from hearjax.checks import UserError
 from hearjax.simulate import emergence, instrument, quiet_sun
 from hearjax.simulate.quiet_sun import Elements
 from hearjax.simulate.sun import Sun, change_sun
@@ -335,6 +336,51 @@ def test_pattern_world_has_equal_flux_and_a_pattern(pattern):
   assert ear / cr == pytest.approx(1, abs=0.012)
   difference = np.diff(by_pair(pattern, unsigned(pattern))[..., 0], axis=1)
   assert abs(difference.mean()) < 3.5 * difference.std() / np.sqrt(PAIRS)
+
+
+QUIET = dataclasses.replace(SUN, internetwork_gauss=0.0, residual_gauss=0.0, noise_gauss=0.0)
+
+
+@pytest.mark.parametrize('width_mm', [3.0, 6.0, 12.0])
+def test_a_pole_is_observed_with_its_width_and_its_flux(width_mm):
+  sun = dataclasses.replace(
+    QUIET, pattern_bipoles=1, pattern_scale_mm=1000.0, pattern_width_mm=width_mm, strongest_gauss=1e9
+  )
+  drawn = emergence.pattern_elements(np.random.default_rng(0), True, 1, dataclasses.replace(sun, pattern_radius_mm=0.0))
+  half = len(drawn.flux[0]) // 2
+  # The positive pole alone, in the middle of the map.
+  lone = drawn.replace(
+    position=drawn.position[:, :half] - drawn.position[:, :half].mean(axis=1), flux=drawn.flux[:, :half]
+  )
+  size, sight = 64, np.array([0, 0, 1], np.float32)
+  field = np.asarray(instrument.observe(jax.random.key(0), lone, size, sight, 547.0, sun))
+  axis = (np.arange(size) - (size - 1) / 2) * sun.pixel_scale_mm
+  variance = (field * (axis**2 + axis[:, None] ** 2)).sum() / field.sum() / 2
+  assert np.sqrt(8 * np.log(2) * variance) == pytest.approx(width_mm, rel=0.05)
+  assert field.sum() * sun.pixel_cm2 == pytest.approx(2e19, rel=0.01)
+  # The half of the maximum is where a Gaussian has it: no element is seen on its own.
+  row = field[size // 2 - 1 : size // 2 + 1].mean(axis=0)
+  assert np.interp(width_mm / 2, axis[size // 2 :], (row / row.max())[size // 2 :]) == pytest.approx(0.5, abs=0.12)
+
+
+def test_controls_may_have_bipoles_of_their_own():
+  sun = dataclasses.replace(
+    SUN, pattern_width_mm=4.0, pattern_control_scale_mm=20.0, pattern_control_width_mm=10.0, pattern_bipoles=2
+  )
+  for is_ear, distance_mm, width_mm in ((True, 6.0, 4.0), (False, 20.0, 10.0)):
+    drawn = emergence.pattern_elements(np.random.default_rng(0), is_ear, 1, sun)
+    poles = drawn.position[0].reshape(2, 2, emergence.POLE_ELEMENTS, 2)
+    middles = poles.mean(axis=2)
+    np.testing.assert_allclose(np.linalg.norm(middles[0] - middles[1], axis=-1), distance_mm, rtol=0.01)
+    variance = poles.var(axis=2).mean() + sun.element_variance_mm2
+    assert np.sqrt(8 * np.log(2) * variance) == pytest.approx(width_mm, rel=0.01)
+    assert np.abs(drawn.flux).sum() == pytest.approx(4 * sun.pattern_mx)
+
+
+def test_a_pole_narrower_than_an_element_is_refused():
+  sun = dataclasses.replace(SUN, pattern_width_mm=1.0)
+  with pytest.raises(UserError, match=r'a single element is 1\.9'):
+    emergence.pattern_elements(np.random.default_rng(0), True, 1, sun)
 
 
 def test_parameters_are_changed_by_name():

@@ -6,9 +6,9 @@ import jax
 import pytest
 from jax import export
 
-from hearjax.interpret.ablation import _masked_logits, _sweep
+from hearjax.interpret.network import EmergenceAdapter, _contributions, _masked_logits
 from hearjax.models.convolution import choose_lowerings
-from hearjax.models.network import ModelSettings, build_model, full_masks
+from hearjax.models.network import ModelSettings, build_model
 from hearjax.training.loop import _evaluate_in_one_program, _steps_in_one_program
 from hearjax.training.settings import TrainSettings
 from hearjax.training.step import build_optimizer, create_states, eval_step, train_step
@@ -51,12 +51,14 @@ def evaluation(model, platform, group, field):
 
 
 def sweep(model, platform, group, field):
-  return exported(_sweep, platform, member_of(group.params), field, full_masks(SETTINGS), model=model)
+  network, filters = EmergenceAdapter(model), tuple(range(sum(SETTINGS.widths)))
+  static = {'network': network, 'filters': filters}
+  return exported(_contributions, platform, member_of(group.params), field, shape(len(filters)), **static)
 
 
 def variants(model, platform, group, field):
-  masks = tuple(shape(5, width) for width in SETTINGS.widths)
-  return exported(_masked_logits, platform, member_of(group.params), field, masks, model=model)
+  masks = shape(5, sum(SETTINGS.widths))
+  return exported(_masked_logits, platform, member_of(group.params), field, masks, network=EmergenceAdapter(model))
 
 
 def group_steps(model, platform, group, field):

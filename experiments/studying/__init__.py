@@ -1,0 +1,1 @@
+"""What `study` studies."""
