@@ -2,8 +2,8 @@
 
 Of every network, and of the references that cannot know of it: what the filters of the last layer add to the logit
 against flux. Of the networks: what each filter is worth, in every layer, and pruning down to one filter in each. What
-is reported comes from the test pairs of each network, which together are the whole survey. What pruning leaves is saved,
-compacted.
+is reported comes from the test pairs of each network, which together are the whole survey. What pruning leaves is
+saved, compacted.
 
 hearjax prune --workdir=work
 """
@@ -11,16 +11,15 @@ hearjax prune --workdir=work
 import pathlib
 
 import numpy as np
+from astropy import units
 from astropy.table import Table
 
-from hearjax.files import write_whole
 from hearjax.interpret import compaction, filter_tables, filters, pruning, variants
-from hearjax.interpret.filters import FilterSettings, Response
+from hearjax.interpret.filters import FilterSettings
 from hearjax.interpret.maps import MEMBERS, Subject
 from hearjax.interpret.pruning import Pruned, PruningSettings
 from hearjax.report import pruning_plots
 from hearjax.survey.survey import Survey
-from hearjax.training.run import Run
 
 from . import cli, interpreting
 
@@ -60,24 +59,16 @@ def main(flags: cli.Flags) -> None:
     'lead_time': filter_tables.lead_time_table(responses, survey, draws),
     'filters': filter_rows,  # Last: where it is, the others are.
   }
-  write_fits(run, directory / 'contributions.fits', contributions)
-  write_fits(run, directory / 'patches.fits', patches)
+  interpreting.write(flags, run, f'{FOLDER}/contributions.fits', contributions)
+  interpreting.write(flags, run, f'{FOLDER}/patches.fits', patches)
   for name, table in products.items():
     interpreting.write(flags, run, f'{FOLDER}/{name}.ecsv', table, filters=of_filters, pruning=of_pruning)
-  claims = {claim: by_group(responses, claim.name) for claim in filters.CLAIMS}
-  claims[pruning.FEW] = by_group(pruned + pruned_references, pruning.FEW.name)
+  claims = {claim: interpreting.by_group(responses, claim) for claim in filters.CLAIMS}
+  claims[pruning.FEW] = interpreting.by_group(pruned + pruned_references, pruning.FEW)
   interpreting.tell(flags, run, subjects, draws, claims)
   print_summary(products)
   print(f'All tables and figures are in {directory}.')
   draw(survey, products, contributions, patches, directory)
-
-
-def by_group(found: list[Response] | list[Pruned], claim: str) -> dict[str, list[np.ndarray]]:
-  """Returns the samples of a claim, by the group of the networks."""
-  samples: dict[str, list[np.ndarray]] = {}
-  for each in found:
-    samples.setdefault(each.subject.group, []).append(each.samples[claim])
-  return samples
 
 
 def show_filters(subject: Subject, survey: Survey, table: Table) -> Table:
@@ -89,13 +80,10 @@ def show_filters(subject: Subject, survey: Survey, table: Table) -> Table:
 
 def compact_all(pruned: list[Pruned], survey: Survey, directory: pathlib.Path) -> Table:
   """Saves what is left of each network, compacted; returns `compacted.ecsv`."""
-  return Table([compaction.compact_pruned(each, survey, directory / each.subject.name) for each in pruned])
-
-
-def write_fits(run: Run, path: pathlib.Path, table: Table) -> None:
-  """Writes a table of many numbers; raises as `write_whole`."""
-  table.meta = {'SOURCE': run.survey.source, 'SURVEY': run.splits.survey_checksum}
-  write_whole(path, lambda temporary: table.write(temporary, format='fits'))
+  table = Table([compaction.compact_pruned(each, survey, directory / each.subject.name) for each in pruned])
+  for name in ('seconds_per_1000', 'seconds_per_1000_compacted'):
+    table[name].unit = units.s
+  return table
 
 
 def draw(
@@ -117,9 +105,10 @@ def print_summary(products: dict[str, Table]) -> None:
   mean = products['pruned'][-1]
   compacted = products['compacted']
   times = np.median(compacted['seconds_per_1000'] / compacted['seconds_per_1000_compacted'])
-  sizes = ', '.join(map(str, compacted['n_filters_compacted']))
+  left = compacted['n_filters_compacted']
   print(
-    f'Pruned to {sizes} of {mean["n_filters"]} filters: TSS {mean["test_tss_full"]:.2f} -> {mean["test_tss"]:.2f} '
+    f'Pruned to {left.min()} to {left.max()} of {mean["n_filters"]} filters: '
+    f'TSS {mean["test_tss_full"]:.2f} -> {mean["test_tss"]:.2f} '
     f'({mean["gain"]:+.2f} [{mean["gain_low"]:+.2f}, {mean["gain_high"]:+.2f}]); compacted, '
     f'{np.median(compacted["parameters_compacted"]):.0f} parameters instead of {compacted["parameters"][0]}, '
     f'{times:.1f} times as fast.'

@@ -8,14 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import erf
 
-from hearjax.interpret import ablation, pruning
-from hearjax.interpret.probes import Probes, field_logits, measure_probes
+from hearjax.interpret import pruning
+from hearjax.interpret.network import EmergenceAdapter, contributions, logits
+from hearjax.interpret.planting import UNIT_MX, at_unit_flux
 from hearjax.maps.synthetic import Grid, Shape
 from hearjax.models.network import ModelSettings
 from hearjax.solar import CM2_PER_MM2, DEFAULT_PIXEL_SCALE_MM
 
 from .common import FULL, build, noise, pytorch
 from .timing import Case, Group
+
+SIZES, CHECKED = 30, pruning.PruningSettings().checked  # Of a path of elimination.
 
 
 def sweep(size: dict, seed: int) -> Iterator[Group]:
@@ -26,12 +29,10 @@ def sweep(size: dict, seed: int) -> Iterator[Group]:
     ('sweep, strides 2, 2, 2, 2', ModelSettings(widths=size['wide'], strides=(2, 2, 2, 2)), {}),
   ):
     model, params = build(settings)
-    field = noise(n, seed)
+    network, field, filters = EmergenceAdapter(model), noise(n, seed), tuple(range(sum(settings.widths)))
     ours: dict[str, Case] = {
-      'one forward pass': functools.partial(field_logits, model, params, field),
-      'every filter dropped alone': lambda model=model, params=params, field=field: ablation.sweep(
-        model, params, field
-      ),
+      'one forward pass': functools.partial(logits, network, params, field),
+      'every filter dropped alone': functools.partial(contributions, network, params, field, filters),
     }
     theirs = pytorch.sweep_cases(model, params, field) if pytorch else {}
     # Relative to the hooks where they can be run, else to a forward pass.
@@ -41,39 +42,44 @@ def sweep(size: dict, seed: int) -> Iterator[Group]:
 
 def elimination(size: dict, seed: int) -> Iterator[Group]:
   """Greedy backward elimination down to one filter in each layer: the default network, and one of 176 filters."""
-  default = build(ModelSettings(widths=ModelSettings().widths if size is FULL else size['wide']))
-  wide = build(ModelSettings(widths=size['wide'], strides=(2, 2, 2, 2)))
+  default = ModelSettings(widths=ModelSettings().widths if size is FULL else size['wide'])
+  wide = ModelSettings(widths=size['wide'], strides=(2, 2, 2, 2))
   n = size['path_maps']
-  part = pruning.Part(noise(n, seed), np.arange(n) % 2, np.arange(n) // 2)
-  cases = {
-    'the default network': lambda: pruning.eliminate(*default, part),
-    '176 filters, strides 2, 2, 2, 2': lambda: pruning.eliminate(*wide, part),
-  }
+  field, label = noise(n, seed), np.arange(n) % 2
+
+  def eliminate(settings: ModelSettings) -> Case:
+    model, params = build(settings)
+    network = EmergenceAdapter(model)
+    sizes = pruning.path_sizes(network, SIZES)
+    return lambda: pruning.eliminate(network, params, field, label, sizes, CHECKED)
+
+  cases = {'the default network': eliminate(default), '176 filters, strides 2, 2, 2, 2': eliminate(wide)}
   yield Group('elimination', cases, target='176 filters, strides 2, 2, 2, 2', largest_seconds=60, once=True)
 
 
 def response(size: dict, seed: int) -> Iterator[Group]:
   """Synthetic bipoles made and scored one by one in NumPy, against all in batches."""
   model, params = build(ModelSettings())
+  network = EmergenceAdapter(model)
   grid = Grid(ModelSettings().crop_px, DEFAULT_PIXEL_SCALE_MM)
   rng = np.random.default_rng(seed)
   n = size['fields']
   scale, flux, tilt = rng.uniform(4, 20, n), rng.uniform(1e19, 1e21, n), rng.uniform(0, 360, n)
   nothing = np.zeros(n)
-  keys = jnp.broadcast_to(jax.random.key(0), (n,))
-  shape = Shape(scale, scale / 5, tilt, nothing, nothing, nothing, keys)
-  batch = Probes('bipole', grid, shape, flux, np.ones(n, bool), np.zeros(n, int))
-  background = np.zeros((1, grid.size, grid.size), np.float32)
+  shape = Shape(scale, scale / 5, tilt, nothing, nothing, nothing, jnp.broadcast_to(jax.random.key(0), (n,)))
+  everywhere = np.ones((1, grid.size, grid.size))
 
   def one_by_one() -> list[float]:
     fields = (numpy_bipole(grid, *parameters) for parameters in zip(scale, flux, tilt, strict=True))
-    return [float(field_logits(model, params, field[None], chunk=1)[0]) for field in fields]
+    return [float(logits(network, params, field[None], chunk=1)[0]) for field in fields]
 
-  cases = {
-    'one by one in NumPy': one_by_one,
-    'in batches': lambda: measure_probes(model, [params], batch, [background])[0],
-  }
-  yield Group('response', cases, target='in batches', smallest_speedup=5)
+  def in_batches() -> np.ndarray:
+    fields = at_unit_flux('bipole', grid, shape, everywhere)[0] * (flux / UNIT_MX)[:, None, None]
+    return logits(network, params, fields.astype(np.float32))
+
+  yield Group(
+    'response', {'one by one in NumPy': one_by_one, 'in batches': in_batches}, target='in batches', smallest_speedup=5
+  )
 
 
 def numpy_bipole(grid: Grid, scale_mm: float, flux_mx: float, tilt_deg: float) -> np.ndarray:

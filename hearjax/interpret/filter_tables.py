@@ -192,6 +192,8 @@ def patch_table(subject: Subject, survey: Survey, filters: Sequence[int], count:
           'patch': patch,
         }
       )
+  if not found:  # All of them are dead.
+    return Table(names=('layer', 'filter', 'rank', 'side'), dtype=(int, int, int, int))
   return Table(found)
 
 

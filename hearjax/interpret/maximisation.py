@@ -10,6 +10,7 @@ worlds the fields had the planted one where it was small (poles 6 Mm apart), and
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -20,14 +21,16 @@ from astropy.table import Table
 
 from hearjax.checks import UserError
 from hearjax.files import write_whole
-from hearjax.interpret.attribution import LogitFunction, logits
 from hearjax.interpret.attribution_maps import add_distance_axes, primary_hdu
-from hearjax.interpret.old_maps import visible_patches
+from hearjax.interpret.maps import Subject, visible_grid, visible_patches
+from hearjax.interpret.network import Params, logits
 from hearjax.maps.features import FEATURES, UNITS, feature_table, unsigned_flux
 from hearjax.models.compilation import jit_convolutions
 from hearjax.solar import CM2_PER_MM2
-from hearjax.training.run import Run
-from hearjax.training.step import Params
+from hearjax.survey.survey import Survey
+
+# `[n]` logit of `[n, y, x]` field [G].
+LogitFunction = Callable[[Params, jax.Array], jax.Array]
 
 N_RANDOM = 64  # Random fields that a maximum is compared with.
 ROUNDS = 4  # Of clipping and filtering; what they leave of an excess is scaled away.
@@ -185,39 +188,40 @@ def _bounds(size: int, pixel_scale_mm: float, constraints: FieldConstraints) -> 
   return band(size, pixel_scale_mm, constraints), constraints.limit_gauss, flux_mx / area_cm2
 
 
-# --- A finished run ---------------------------------------------------------------------------------------------
+# --- Networks -----------------------------------------------------------------------------------------------------
 
 
-def maximise_run(
-  run: Run, constraints: FieldConstraints, key: jax.Array, starts: int, steps: int
+def maximise_all(
+  subjects: Sequence[Subject], survey: Survey, constraints: FieldConstraints, key: jax.Array, starts: int, steps: int
 ) -> tuple[dict[str, np.ndarray], Table]:
-  """Climbs the logit of every member from random fields, the same ones for all.
+  """Climbs the logit of every network from random fields, the same ones for all.
 
   Args:
-    run: A finished run.
+    subjects: Networks that look at squares of one size.
+    survey: Their maps.
     constraints: What the fields must fulfil.
     key: Key of the random fields.
     starts: Fields to start from.
     steps: Steps of the ascent.
 
   Returns:
-    Name of a member -> `[start, y, x]` field [G]; and a table with a row for each of them: the logit, that of its start
-    and of other random fields under the same constraints, and the features of the field.
+    Name of a network -> `[start, y, x]` field [G]; and a table with a row for each of them: the logit, that of its
+    start and of other random fields under the same constraints, and the features of the field.
   """
-  scale = run.survey.pixel_scale_mm
-  size = run.visible_px
-  logit_of = run.ensemble.model.apply
+  grid = visible_grid(subjects[0].network, survey)
+  scale, size = grid.pixel_scale_mm, grid.size
   start_key, random_key = jax.random.split(key)
   start = random_fields(start_key, starts, size, scale, constraints)
   compared = np.asarray(random_fields(random_key, N_RANDOM, size, scale, constraints))
   fields, rows = {}, []
-  for member in run.members():
-    fields[member.name], logit = maximise(logit_of, member.params, start, scale, constraints, steps)
-    before = logits(logit_of, member.params, np.asarray(start))
-    of_random = logits(logit_of, member.params, compared)
-    for number, values in enumerate(feature_table(fields[member.name], scale)):
+  for subject in subjects:
+    network, params = subject.network, subject.params
+    fields[subject.name], logit = maximise(network.logit, params, start, scale, constraints, steps)
+    before = logits(network, params, np.asarray(start))
+    of_random = logits(network, params, compared)
+    for number, values in enumerate(feature_table(fields[subject.name], scale)):
       numbers = (logit[number], before[number], of_random.mean(), of_random.max())
-      rows.append((member.name, number, *numbers, *values))
+      rows.append((subject.name, number, *numbers, *values))
   names = ('member', 'start', 'logit', 'logit_start', 'logit_random_mean', 'logit_random_max', *FEATURES)
   return fields, Table(rows=rows, names=names, units={name: unit for name, unit in UNITS.items() if unit})
 
@@ -246,8 +250,8 @@ def write_fields(
   write_whole(path, lambda temporary: hdus.writeto(temporary, checksum=True))
 
 
-def median_flux(run: Run) -> float:
-  """Returns the median unsigned flux of what the members saw in training, in the square that they look at [Mx]."""
-  trained = np.unique(np.concatenate([rows.train for rows in run.folds]))
-  flux = jax.vmap(functools.partial(unsigned_flux, pixel_scale_mm=run.survey.pixel_scale_mm))
-  return float(np.median(flux(visible_patches(run, trained))))
+def median_flux(subjects: Sequence[Subject], survey: Survey) -> float:
+  """Returns the median unsigned flux of what networks saw in training, in the square that they look at [Mx]."""
+  trained = np.unique(np.concatenate([subject.rows.train for subject in subjects]))
+  flux = jax.vmap(functools.partial(unsigned_flux, pixel_scale_mm=survey.pixel_scale_mm))
+  return float(np.median(flux(visible_patches(subjects[0].network, survey, trained))))

@@ -1,91 +1,67 @@
 """Whether attribution means something: two checks that a method can fail.
 
-Randomised weights (Adebayo et al. 2018): a map that hardly changes when the network forgets what it learnt shows the
-magnetogram and not the network. Deletion and insertion (Petsiuk et al. 2018): where the map says that a network looks,
-the network must notice what is taken away or put in.
+Randomised weights (Adebayo et al. 2018): the attribution of a network must resemble that of others which learnt the
+same more than that of untrained ones. A map that is alike for both shows the magnetogram and not the network.
+
+Deletion and insertion (Petsiuk et al. 2018): where the map says that a network looks, the network must notice what is
+taken away or put in. Strong field matters to any network: the order of the attribution is compared with that of
+strongest field first, and with a random one.
 """
 
-import collections
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+import itertools
+from collections.abc import Callable, Sequence
 
-import jax
 import numpy as np
-from astropy.table import Table
+from astropy.table import Table, vstack
 from scipy.stats import rankdata
 
-from hearjax.interpret.attribution import AttributionSettings, LogitFunction, attribute, contribution, logits, smooth
-from hearjax.interpret.old_maps import visible_patches
-from hearjax.models.network import EmergenceNetwork
-from hearjax.training.run import Run
-from hearjax.training.step import Params
+from hearjax.checks import UserError, check_positive
+from hearjax.interpret.attribution import (
+  AttributionSettings,
+  attribute,
+  baselines_of,
+  check_methods,
+  contribution,
+  smooth,
+)
+from hearjax.interpret.attribution_maps import by_test
+from hearjax.interpret.maps import MEMBERS, Subject, finite_logits, subject_logits, visible_patches
+from hearjax.interpret.references import EXCHANGED, UNTRAINED
+from hearjax.interpret.statistics import spread
+from hearjax.survey.survey import Survey
 
-SHARES = np.linspace(0, 1, 21)  # Of the unsigned flux that is deleted or inserted.
-RESEMBLANCE = 0.5  # Of a random network, relative to that of other trained ones, which a method may not reach.
-MEMBERS = 3  # More of them tell little more.
-ERRORS = 2.0  # Standard errors by which an order must be better than a random one.
-
-
-# --- Randomised weights -----------------------------------------------------------------------------------------
-
-
-def cascade(params: Params, random_params: Params) -> dict[str, Params]:
-  """Returns the networks that are random from the logit down to a layer, by the name of that layer.
-
-  Args:
-    params: Trained parameters.
-    random_params: Parameters of the same network, not trained.
-  """
-  layers = params['params']
-  convolutions = sorted((name for name in layers if name != 'logit'), key=lambda name: int(name.rpartition('_')[2]))
-  stages, mixed = {}, dict(layers)
-  for name in ('logit', *reversed(convolutions)):
-    mixed = mixed | {name: random_params['params'][name]}
-    stages[name] = {'params': mixed}
-  return stages
+SHARES = np.linspace(0, 1, 11)  # Of the unsigned flux that is deleted or inserted.
+CHECKS = ('deletion', 'insertion')
+SIGNED, ABSOLUTE = BY = ('signed', 'absolute')  # What is compared and ordered: what a pixel adds, or its size alone.
+FIELD, RANDOM = 'strongest field first', 'random order'
+RESEMBLANCE = 'resemblance'
+KIN, STRANGERS = 'the same kind', 'untrained'  # Networks that another is compared with.
+COARSE = 4  # Ranks need no completeness: points on paths are so many times fewer.
+LEARNERS = (MEMBERS, UNTRAINED, EXCHANGED)  # Meters do not learn, and are all the same.
 
 
-def resemblance(
-  method: str,
-  model: EmergenceNetwork,
-  params: Params,
-  others: dict[str, Params],
-  field: np.ndarray,
-  settings: AttributionSettings,
-  key: jax.Array,
-  smooth_mm: float,
-) -> dict[str, dict[str, np.ndarray]]:
-  """Compares the attribution by a network with that by others of the same shape: random ones, or trained ones.
+@dataclasses.dataclass(frozen=True)
+class SanitySettings:
+  """How attribution is checked; every entry is a choice of ours.
 
-  Two rank correlations over the pixels of a map: `absolute`, of |what a pixel adds to the logit|, as Adebayo et al.
-  have it; and `signed`, after smoothing and with the sign. The first is high for any network where a method multiplies
-  by the field, since most pixels have hardly any; the second asks whether the same places speak for emergence.
-
-  Args:
-    method: One of `attribution.METHODS`.
-    model: The network.
-    params: Trained parameters.
-    others: Parameters to compare with, by name.
-    field: `[n, y, x]` field [G], cut to what the network looks at.
-    settings: Settings of the methods.
-    key: Key of the noise of SmoothGrad.
-    smooth_mm: Standard deviation of the smoothing [Mm].
-
-  Returns:
-    Name of the other network -> `signed` and `absolute`, each `[n]`.
+  Attributes:
+    pairs: Pairs of each test whose regions are looked at, at most.
+    maps: Magnetograms of each of these regions, at most.
+    smooth_mm: Standard deviation of the smoothing before maps are compared [Mm].
   """
 
-  def effect(of: Params) -> dict[str, np.ndarray]:
-    added = contribution(method, attribute(method, model, of, field, settings, key), field)
-    return {'signed': smooth(added, model.pixel_scale_mm, smooth_mm), 'absolute': np.abs(added)}
+  pairs: int = 8
+  maps: int = 1
+  smooth_mm: float = 3.0
 
-  trained = effect(params)
-  result = {}
-  for name, other in others.items():
-    compared = effect(other)
-    result[name] = {kind: rank_correlation(trained[kind], compared[kind]) for kind in trained}
-  return result
+  def __post_init__(self):
+    if min(self.pairs, self.maps) < 1:
+      raise UserError(f'Attribution is checked on at least one map of one pair, got {self.maps} and {self.pairs}.')
+    check_positive('smooth_mm', self.smooth_mm)
+
+
+# --- Resemblance ------------------------------------------------------------------------------------------------
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -96,18 +72,38 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
   return np.sum(ranks[0] * ranks[1], axis=1) / np.where(norm > 0, norm, 1)
 
 
+def resemblance(
+  first: np.ndarray, second: np.ndarray, pixel_scale_mm: float, smooth_mm: float
+) -> dict[str, np.ndarray]:
+  """Compares what pixels add to the logits of two networks.
+
+  `ABSOLUTE`: rank correlation of the absolute values, pixel by pixel, as Adebayo et al. have it. It is high for any
+  network where a method multiplies by the field, since most pixels have hardly any. `SIGNED`: that of the values after
+  smoothing, which asks whether the same places speak for emergence.
+
+  Args:
+    first, second: `[n, y, x]` what each pixel adds [logit].
+    pixel_scale_mm: Side of a pixel [Mm].
+    smooth_mm: Standard deviation of the smoothing [Mm].
+
+  Returns:
+    `[n]` correlations, by `BY`.
+  """
+  smoothed = [smooth(maps, pixel_scale_mm, smooth_mm) for maps in (first, second)]
+  return {SIGNED: rank_correlation(*smoothed), ABSOLUTE: rank_correlation(np.abs(first), np.abs(second))}
+
+
 # --- Deletion and insertion -------------------------------------------------------------------------------------
 
 
-def curves(logit_of: LogitFunction, params: Params, field: np.ndarray, order: np.ndarray) -> dict[str, np.ndarray]:
+def curves(say: Callable[[np.ndarray], np.ndarray], field: np.ndarray, order: np.ndarray) -> dict[str, np.ndarray]:
   """Follows the logit while pixels are set to 0 G, and while they are put into a map of 0 G.
 
   The curves run over the share of the unsigned flux, where Petsiuk et al. have that of the pixels: a few per cent of
   the pixels carry nearly all of the flux, and orders are to be compared at equal flux.
 
   Args:
-    logit_of: The network.
-    params: Its parameters.
+    say: From `[n, y, x]` field [G] to `[n]` logits.
     field: `[n, y, x]` field [G], NaN where missing.
     order: `[n, y, x]` pixels with the largest value come first.
 
@@ -117,9 +113,9 @@ def curves(logit_of: LogitFunction, params: Params, field: np.ndarray, order: np
   field = np.nan_to_num(field)
   chosen = flux_share(field, order)[:, None] <= SHARES[:, None, None]
   changed = {}
-  for name, kept in (('deletion', ~chosen), ('insertion', chosen)):
+  for name, kept in zip(CHECKS, (~chosen, chosen), strict=True):
     maps = np.where(kept, field[:, None], 0).reshape(-1, *field.shape[1:])
-    changed[name] = logits(logit_of, params, maps).reshape(len(field), -1)
+    changed[name] = say(maps).reshape(len(field), -1)
   return changed
 
 
@@ -135,106 +131,129 @@ def flux_share(field: np.ndarray, order: np.ndarray) -> np.ndarray:
 
 
 def area_beyond(curve: np.ndarray, reference: np.ndarray, check: str) -> np.ndarray:
-  """Returns `[n]` mean distance of a curve from that of another order [logit], positive where it does better.
+  """Returns `[n]` mean distance of a curve from that of another order, positive where it does better.
 
   In deletion the better order makes the logit fall earlier; in insertion it makes it rise earlier.
 
   Args:
     curve: `[n, share]` logit.
     reference: `[n, share]` logit for the other order.
-    check: `deletion` or `insertion`.
+    check: One of `CHECKS`.
   """
   area = np.trapezoid(curve - reference, SHARES, axis=1)
   return -area if check == 'deletion' else area
 
 
-# --- A finished run ---------------------------------------------------------------------------------------------
+# --- Networks and their maps ------------------------------------------------------------------------------------
 
 
-def check_run(
-  run: Run,
+def measure(
+  subjects: Sequence[Subject],
+  survey: Survey,
   methods: Sequence[str],
-  settings: AttributionSettings,
-  key: jax.Array,
-  n_maps: int,
-  smooth_mm: float,
-) -> tuple[Table, Table, Table]:
-  """Puts methods to both checks on magnetograms of the members' test folds.
+  settings: SanitySettings,
+  attribution: AttributionSettings,
+  seed: int,
+) -> tuple[Table, Table]:
+  """Puts methods to both checks on some test maps of networks.
+
+  All attribution of a map starts from the baselines of the first member that it is a test for, so that only the
+  networks differ. Of references the first method is asked alone: its claims are what they stand beside. Their order is
+  that in which flux goes from the maps that this member is shown.
 
   Args:
-    run: A finished run.
+    subjects: Members and references, of different names, which look at squares of one size.
+    survey: Their maps.
     methods: Names of methods.
-    settings: Their settings.
-    key: Key of the choice of magnetograms, the random weights, the random order and SmoothGrad's noise.
-    n_maps: Magnetograms, half of each class, over up to `MEMBERS` members.
-    smooth_mm: Standard deviation of the smoothing before signed maps are compared [Mm].
+    settings: How they are checked.
+    attribution: Settings of the methods.
+    seed: Of the choice of maps and baselines, random orders and the noise of SmoothGrad.
 
   Returns:
-    A table with one row per method: mean rank correlations with other members and with the wholly random network,
-    areas beyond a random order and beyond that of the field strength with their standard errors [logit], and whether
-    the method passes; the rank correlations by randomised layer; the mean curves.
+    What is alike: a row for each `method`, network (`subject`, `group`), `other` network, what that is `to` the first
+    (`KIN` or `STRANGERS`), and map (`row` of the survey, `region`, `pair`), with the rank correlations of `BY`.
+
+    What flux does: a row for each `order` (a method, `FIELD` or `RANDOM`), `by` one of `BY`, network that gave it
+    (`subject`, `group`), network that was shown the maps (`judge`) and map, with `[share]` `deletion` and `insertion`:
+    the logit less that of the whole map, in spreads.
+
+  Raises:
+    UserError: There is no such method, a network has learnt from no control map, or a logit is not finite.
   """
-  model = run.ensemble.model
-  # Completeness is not in question here, and random networks would need many steps for it.
-  settings = dataclasses.replace(settings, max_steps=settings.steps)
-  members = [member for member in run.members() if member.seed == 0][:MEMBERS]
-  init = jax.jit(model.init)
-  compared: dict[tuple[str, str], list] = collections.defaultdict(list)
-  curve: dict[tuple[str, str], list] = collections.defaultdict(list)
-  for number, member in enumerate(members):
-    member_key = jax.random.fold_in(key, number)
-    rng = np.random.default_rng(np.asarray(jax.random.bits(member_key, (2,))))
-    rows = _balanced_rows(run.survey.label, member.rows.test, -(-n_maps // len(members)), rng)
-    field = visible_patches(run, rows)
-    others = {f'other {other.name}': other.params for other in members if other is not member}
-    others |= cascade(member.params, init(member_key, field[:1]))
-    orders = {'random': rng.random(field.shape), 'field': np.abs(np.nan_to_num(field))}
-    for method in methods:
-      orders[method] = contribution(method, attribute(method, model, member.params, field, settings, key), field)
-      for name, alike in resemblance(method, model, member.params, others, field, settings, key, smooth_mm).items():
-        compared[method, name.partition(' ')[0]].append(np.stack([alike['signed'], alike['absolute']]))
-    for order, values in orders.items():
-      for check, logit in curves(model.apply, member.params, field, values).items():
-        curve[order, check].append(logit)
-  curve = {name: np.concatenate(parts) for name, parts in curve.items()}
-  means = {name: np.concatenate(parts, axis=1).mean(axis=1) for name, parts in compared.items()}
-  networks = Table(
-    rows=[(method, name, *mean) for (method, name), mean in means.items()],
-    names=('method', 'network', 'signed', 'absolute'),
-  )
-  followed = Table(
-    rows=[
-      (check, order, share, logit)
-      for (order, check), values in curve.items()
-      for share, logit in zip(SHARES, values.mean(axis=0), strict=True)
-    ],
-    names=('check', 'order', 'share', 'logit'),
-  )
-  return Table(rows=[_verdict(method, means, curve) for method in methods]), networks, followed
+  check_methods(methods)
+  fewer = {name: -(-getattr(attribution, name) // COARSE) for name in ('points', 'steps')}
+  attribution = dataclasses.replace(attribution, **fewer)
+  alike, followed = [], []
+  for number, group in enumerate(by_test(subjects)):
+    members = [subject for subject in group if subject.group == MEMBERS]
+    if not members:  # Nobody to show the maps to.
+      continue
+    rng = np.random.default_rng([seed, number])
+    rows = _draw_rows(survey, members[0].rows.test, settings, rng)
+    field = visible_patches(members[0].network, survey, rows)
+    about = {'row': rows, 'region': survey.region[rows], 'pair': survey.pair[rows]}
+    baselines = {method: baselines_of(method, members[0], survey, attribution, seed) for method in methods}
+    spreads = {member.name: spread(subject_logits(member, survey)) for member in members}
+    added: dict[tuple[str, str], np.ndarray] = {}  # What pixels add, by method and name of the network.
+    for subject in group:
+      asked, others = methods if subject.group == MEMBERS else methods[:1], _others(subjects, subject)
+      for method, each in itertools.product(asked, [subject, *(other for _, other in others)]):
+        if (method, each.name) not in added:
+          said = attribute(method, each.network, each.params, field, baselines[method], attribution, seed)
+          added[method, each.name] = contribution(method, said, field)
+      for method, (to, other) in itertools.product(asked, others):
+        pair = added[method, subject.name], added[method, other.name]
+        names = {'method': method, 'subject': subject.name, 'group': subject.group, 'other': other.name, 'to': to}
+        alike.append(_table(names, about, resemblance(*pair, survey.pixel_scale_mm, settings.smooth_mm)))
+      orders = {(method, SIGNED): added[method, subject.name] for method in asked}
+      if subject.group == MEMBERS:
+        orders |= {(method, ABSOLUTE): np.abs(added[method, subject.name]) for method in methods}
+        orders |= {(FIELD, ABSOLUTE): np.abs(np.nan_to_num(field)), (RANDOM, ABSOLUTE): rng.random(field.shape)}
+      judge = subject if subject.group == MEMBERS else members[0]
+      for (order, by), values in orders.items():
+        names = {'order': order, 'by': by, 'subject': subject.name, 'group': subject.group, 'judge': judge.name}
+        followed.append(_table(names, about, _follow(judge, spreads[judge.name], field, values)))
+  return vstack(alike) if alike else Table(), vstack(followed)
 
 
-def _balanced_rows(label: np.ndarray, rows: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-  """Returns about `n` of the rows, as many of each class, in random order."""
-  classes = [rng.permutation(rows[label[rows] == value])[: -(-n // 2)] for value in (1, 0)]
-  return np.concatenate(classes)
+def _draw_rows(survey: Survey, tested: np.ndarray, settings: SanitySettings, rng: np.random.Generator) -> np.ndarray:
+  """Draws rows of the survey among those of a test: of some pairs, some of each region."""
+  pairs = rng.permutation(np.unique(survey.pair[tested]))[: settings.pairs]
+  tested = tested[np.isin(survey.pair[tested], pairs)]
+  drawn = [
+    rng.permutation(tested[survey.region[tested] == region])[: settings.maps]
+    for region in np.unique(survey.region[tested])
+  ]
+  return np.sort(np.concatenate(drawn))
 
 
-def _verdict(method: str, means: dict, curve: dict) -> dict[str, Any]:
-  random = list(means)[-1][1]  # The last layer to be randomised is the first of the network: nothing is left.
-  (signed, absolute), (signed_random, absolute_random) = means[method, 'other'], means[method, random]
-  verdict = {
-    'method': method,
-    'signed_members': signed,
-    'signed_random': signed_random,
-    'absolute_members': absolute,
-    'absolute_random': absolute_random,
-    'passes_randomisation': bool(signed > 0 and abs(signed_random) < RESEMBLANCE * signed),
-  }
-  for check in ('deletion', 'insertion'):
-    for order in ('random', 'field'):
-      area = area_beyond(curve[method, check], curve[order, check], check)
-      error = np.std(area, ddof=1) / np.sqrt(len(area))
-      verdict |= {f'{check}_beyond_{order}': np.mean(area), f'{check}_beyond_{order}_error': error}
-    beyond, error = (verdict[f'{check}_beyond_random{part}'] for part in ('', '_error'))
-    verdict[f'passes_{check}'] = bool(beyond > ERRORS * error)
-  return verdict | {'n_maps': len(curve[method, 'deletion'])}
+def _others(subjects: Sequence[Subject], subject: Subject) -> list[tuple[str, Subject]]:
+  """Returns the networks that one is compared with, and what they are to it.
+
+  Its kin is the next one of its group. Strangers are the untrained ones of its own test; for an untrained one, which is
+  kin to these, that before it.
+  """
+  if subject.group not in LEARNERS:
+    return []
+  group = [other for other in subjects if other.group == subject.group]
+  place = next(number for number, other in enumerate(group) if other is subject)
+  kin, before = group[(place + 1) % len(group)], group[place - 1]
+  if subject.group == UNTRAINED:
+    strangers = [before] if before is not kin else []
+  else:
+    tested = subject.rows.test
+    strangers = [each for each in subjects if each.group == UNTRAINED and np.array_equal(each.rows.test, tested)]
+  found = [(KIN, kin), *((STRANGERS, other) for other in strangers)]
+  return [(to, other) for to, other in found if other is not subject]
+
+
+def _follow(judge: Subject, sd: float, field: np.ndarray, order: np.ndarray) -> dict[str, np.ndarray]:
+  """Returns what `curves` does, less the logit of the whole map, in units of `sd`."""
+  said = curves(lambda maps: finite_logits(judge, maps), field, order)
+  return {check: (values - said['deletion'][:, :1]) / (sd or np.nan) for check, values in said.items()}
+
+
+def _table(names: dict[str, str], about: dict[str, np.ndarray], values: dict[str, np.ndarray]) -> Table:
+  """Returns a row for each map, the same names in all of them."""
+  n = len(about['row'])
+  return Table({name: [value] * n for name, value in names.items()} | about | values)

@@ -10,17 +10,19 @@ from matplotlib.figure import Figure
 
 from hearjax.interpret.attribution_maps import AttributionMaps
 from hearjax.interpret.composites import FAMILY_ERROR, Composite
+from hearjax.interpret.sanity import ABSOLUTE, CHECKS, FIELD, RANDOM, RESEMBLANCE, SIGNED, STRANGERS
 from hearjax.report import style
 
 NAMES = {
+  'expected_gradients': 'Expected gradients',
   'integrated_gradients': 'Integrated gradients',
   'gradient_x_input': 'Gradient x input',
   'smooth_grad': 'SmoothGrad x input',
-  'grad_cam': 'Grad-CAM',
-  'hires_cam': 'HiResCAM',
   'occlusion': 'Occlusion',
 }
-COLOURS = dict(zip(NAMES, (style.RED, style.BLUE, style.GREEN, style.PURPLE, style.ORANGE, style.BLACK), strict=True))
+COLOURS = dict(zip(NAMES, (style.RED, style.BLUE, style.GREEN, style.PURPLE, style.ORANGE), strict=True))
+COLOURS |= {FIELD: '0.2', RANDOM: '0.6'}
+LINES = {SIGNED: '-', ABSOLUTE: '--'}
 DIVERGING = 'RdBu_r'  # Red speaks for emergence, blue against it.
 CLIPPED = 99.5  # Percentile of the strength at which a colour scale ends.
 PANEL = 1.75  # Side of a map [inch].
@@ -33,7 +35,7 @@ def plot_gallery(attributed: AttributionMaps, rows: Sequence[int], path: str | o
   """Draws magnetograms beside what their pixels add to the logit by each method, a magnetogram per line.
 
   Args:
-    attributed: What `attribute_run` returned.
+    attributed: What `attribute_subjects` returned.
     rows: Magnetograms to draw.
     path: PNG file to write.
 
@@ -150,52 +152,47 @@ def _outline(axes: Axes, significant: np.ndarray, pixel_scale_mm: float) -> None
 # --- Sanity -----------------------------------------------------------------------------------------------------
 
 
-def plot_sanity(randomised: Table, curves: Table, path: str | os.PathLike) -> None:
-  """Draws the rank correlation with randomised networks, and the deletion and insertion curves.
+def plot_sanity(checks: Table, curves: Table, source: str, path: str | os.PathLike) -> None:
+  """Draws how alike the maps of networks are, and the deletion and insertion curves of the orders.
 
   Args:
-    randomised: Columns method, network, signed, absolute (rank correlations).
-    curves: Columns check, order, share, logit; meta key `survey_source`.
+    checks: `sanity.ecsv`.
+    curves: `sanity_curves.ecsv`.
+    source: Of the survey.
     path: PNG file to write.
 
   Raises:
     OSError: The file cannot be written.
   """
-  figure = Figure(figsize=(11.0, 8.0), layout='constrained')
-  upper, lower = figure.subplots(2, 2)
-  networks = list(dict.fromkeys(randomised['network']))
-  positions = np.arange(len(networks))
-  titles = {'signed': 'Signed, smoothed', 'absolute': 'Absolute value, pixel by pixel'}
-  for axes, kind in zip(upper, titles, strict=True):
-    axes.axhline(0, color='0.4', linewidth=0.8)
-    axes.axvline(0.5, color='0.4', linewidth=0.8, linestyle=':')
-    for method in dict.fromkeys(randomised['method']):
-      values = np.asarray(randomised[kind])[np.asarray(randomised['method']) == method]
-      axes.plot(positions, values, marker='o', markersize=4, color=COLOURS[method], label=NAMES[method])
-    axes.set_xticks(positions, [_network_label(network) for network in networks], fontsize=8)
-    axes.set(ylim=(-0.3, 1.0), ylabel='Rank correlation with the trained network', title=titles[kind])
-  for axes, check in zip(lower, ('deletion', 'insertion'), strict=True):
-    for order in dict.fromkeys(curves['order']):
-      rows = curves[(np.asarray(curves['check']) == check) & (np.asarray(curves['order']) == order)]
-      look = {'random': {'color': '0.5', 'linestyle': '--'}, 'field': {'color': '0.2', 'linestyle': ':'}}
-      label = {'random': 'Random order', 'field': 'Strongest field first'}.get(order, NAMES.get(order))
-      axes.plot(rows['share'], rows['logit'], label=label, **look.get(order, {'color': COLOURS.get(order)}))
-    done = 'set to 0 G' if check == 'deletion' else 'put into a map of 0 G'
-    axes.set(xlabel=f'Share of the unsigned flux {done}', ylabel='Mean logit', title=check.capitalize())
-  handles, labels = lower[0].get_legend_handles_labels()
-  figure.legend(handles, labels, loc='outside lower center', ncols=4, frameon=False, fontsize=9)
-  figure.suptitle(
-    'Sanity of attribution: maps must change when weights do, and the logit when the marked flux does. '
-    f'{style.source_note(curves.meta.get("survey_source"))}',
-    fontsize=10,
-  )
+  figure = Figure(figsize=(12.0, 4.6), layout='constrained')
+  first, *others = figure.subplots(1, 3)
+  alike = checks[checks['check'] == RESEMBLANCE]
+  labels = []
+  for place, (order, by) in enumerate(dict.fromkeys(zip(alike['order'], alike['by'], strict=True))):
+    labels.append(f'{NAMES[order]},\n{by}')
+    for row in alike[(alike['order'] == order) & (alike['by'] == by)]:
+      colour = style.GREY if row['against'] == STRANGERS else style.BLUE
+      first.plot([place, place], [row['low'], row['high']], color=colour, linewidth=2)
+      first.plot(place, row['value'], 'o', color=colour)
+  first.plot([], [], 'o', color=style.BLUE, label='other members')
+  first.plot([], [], 'o', color=style.GREY, label='untrained networks')
+  first.axhline(0, color='0.4', linewidth=0.8)
+  first.set_xticks(range(len(labels)), labels, fontsize=7, rotation=30)
+  first.set(ylabel='Rank correlation of the attribution', title='Resemblance', ylim=(-0.3, 1.0))
+  first.legend(fontsize=8, frameon=False)
+  for axes, check in zip(others, CHECKS, strict=True):
+    of_check = curves[curves['check'] == check]
+    for order, by in dict.fromkeys(zip(of_check['order'], of_check['by'], strict=True)):
+      rows = of_check[(of_check['order'] == order) & (of_check['by'] == by)]
+      label = order if order in (FIELD, RANDOM) else f'{NAMES[order]}, {by}'
+      line = ':' if order in (FIELD, RANDOM) else LINES[by]
+      axes.plot(rows['share'], rows['logit'], line, color=COLOURS[order], label=label)
+    done = 'set to 0 G' if check == 'deletion' else 'put in'
+    axes.set(xlabel=f'Share of the unsigned flux {done}', ylabel='Logit less that of the whole map [sd]')
+    axes.set_title(check.capitalize())
+  others[0].legend(fontsize=7, frameon=False)
+  figure.supxlabel(style.source_note(source), x=0.01, ha='left', fontsize=8, color=style.GREY)
   style.save(figure, path)
-
-
-def _network_label(network: str) -> str:
-  if network == 'other':
-    return 'other\nmembers'
-  return 'logit\nrandom' if network == 'logit' else f'… to layer\n{int(network.rpartition("_")[2]) + 1}'
 
 
 # --- Maximisation -----------------------------------------------------------------------------------------------

@@ -199,7 +199,7 @@ def plot_filters(filters: Table, patches: Table, pixel_scale_mm: float, source: 
     answer = {1: '\nresponds positively to flux', -1: '\nresponds negatively to flux'}.get(row['responder'], '')
     line[0].set_ylabel(
       f'layer {layer}, filter {number}{answer}\nadds more to {favoured}\n'
-      f'TSS {row["delta_test_tss"]:+.2f} without\n\n[Mm]',
+      f'TSS {round(row["delta_test_tss"], 2) + 0.0:+.2f} without\n\n[Mm]',
       fontsize=8,
     )
   for axes in panels[-1]:

@@ -14,7 +14,7 @@ from absl import flags as absl_flags
 from experiments import cli
 from experiments.__main__ import scripts
 from experiments.flags import REPEAT
-from hearjax.interpret.response import Sweep
+from hearjax.interpret.synthetic import SyntheticSettings
 from hearjax.models.network import ModelSettings
 from hearjax.training.settings import Execution, RunSettings
 from tests.scripts import ROOT, as_user, in_process, written_elsewhere
@@ -104,12 +104,12 @@ def test_settings_are_built_of_the_values_given():
 
 
 def test_lists_take_commas_and_repetition_and_may_be_emptied():
-  assert parsed('respond', '--family=spot,bipole', '--family=random').build(Sweep).families == (
+  assert parsed('respond', '--family=spot,bipole', '--family=random').build(SyntheticSettings).families == (
     'spot',
     'bipole',
     'random',
   )
-  assert parsed('respond', '--scales_mm=4, 9.5').build(Sweep).scales_mm == (4.0, 9.5)
+  assert parsed('respond', '--scales_mm=4, 9.5').build(SyntheticSettings).scales_mm == (4.0, 9.5)
   assert parsed('train', '--train_intervals=').build(RunSettings).train_intervals == ()
   assert parsed('score', '--fits=a,b.fits', '--fits=c').fits == ('a,b.fits', 'c')  # Files may have commas in them.
   assert parsed('simulate_survey', '--sun=bipole_hours=[8, 20]').sun == ('bipole_hours=[8, 20]',)
@@ -170,7 +170,7 @@ def test_the_command_lists_its_scripts():
     for name, line in scripts().items():
       assert f'  {name} ' in shown.stdout and line in shown.stdout
   assert "error: there is no script 'foo'; there are attribute" in as_user('foo').stderr
-  assert set(SCRIPTS) == {'benchmark', 'study', 'reproduce', *_scripts_of_the_chain()}
+  assert set(SCRIPTS) == {'benchmark', 'study', 'foreign', 'reproduce', *_scripts_of_the_chain()}
 
 
 def _scripts_of_the_chain() -> set[str]:

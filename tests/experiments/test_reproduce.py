@@ -1,4 +1,4 @@
-"""The scripts one after the other: to skill, all of it by `reproduce`, and the study behind the defaults."""
+"""The scripts one after the other: to skill, and all of it by `reproduce`."""
 
 import shutil
 
@@ -67,13 +67,6 @@ def test_an_analysis_that_cannot_be_fitted_stops_nothing_else_and_is_tried_again
   printed = succeed('reproduce', *arguments)
   (again,) = [line for line in printed.splitlines() if line.startswith('$ hearjax baseline')]
   assert '--models=da_linear' in again and '$ hearjax verify' in printed
-
-
-def test_a_study_of_other_settings_is_not_gone_on_with(tmp_path):
-  out = tmp_path / 'study.ecsv'
-  Table({'variant': ['default'], 'survey_seed': [101]}, meta={'pairs': 7}).write(out, format='ascii.ecsv')
-  assert 'is of a study with other settings' in fail('study', f'--out={out}')
-  assert "Unknown variants ['foo']" in fail('study', f'--out={tmp_path}/new.ecsv', '--variants=foo')
 
 
 def test_checkpoints_that_cannot_be_used_are_told(finished, tmp_path):

@@ -96,9 +96,9 @@ def test_whole_regions_of_a_class_and_the_same_intervals_change_places():
     for number in np.unique(region):
       assert len(set(region[places[region == number]])) == 1
   assert np.any(moved != np.arange(len(rows)), axis=1).all()
-  stay = np.isin(region, region[[0, 4]])
-  alone = [number for number in np.unique(region) if np.sum(region == number) == 2]
-  assert len(alone) == 2 and np.all(moved[:, np.isin(region, alone)] == np.flatnonzero(np.isin(region, alone))), stay
+  # The two that lack an interval have no other of their kind.
+  alone = np.isin(region, [number for number in np.unique(region) if np.sum(region == number) == 2])
+  assert alone.sum() == 4 and np.all(moved[:, alone] == np.flatnonzero(alone))
 
 
 def test_one_network_in_twenty_is_found_to_respond_where_none_does():
@@ -171,8 +171,8 @@ def test_filters_that_cancel_carry_nothing_together():
   found = filters.measure(meter(survey, [1.0, -0.9]), survey, draws, SETTINGS)
   assert found.sign.tolist() == [1, -1]
   total = sum(found.samples[claim.name][0] for claim in CLAIMS)
-  assert found.samples[POSITIVE.name][0] > 0.3 > -0.3 > found.samples[NEGATIVE.name][0]
-  assert abs(total) < 0.1
+  assert found.samples[POSITIVE.name][0] > 0.5 > -0.5 > found.samples[NEGATIVE.name][0]
+  assert abs(total) < 0.2
 
 
 def test_only_intervals_before_emergence_count():
