@@ -173,9 +173,10 @@ def wavelength_axis(visible: int, pixel_scale_mm: float) -> np.ndarray:
   return visible * pixel_scale_mm * 2.0 ** (np.arange(-steps, 1) / BANDS_PER_OCTAVE)
 
 
+@functools.partial(jax.jit, static_argnames='visible')
 def in_band(
-  field: np.ndarray, pixel_scale_mm: float, wavelengths_mm: np.ndarray, octaves: float, visible: int
-) -> np.ndarray:
+  field: jax.Array, pixel_scale_mm: float, wavelengths_mm: jax.Array, octaves: float, visible: int
+) -> jax.Array:
   """Reduces maps to bands of wavelengths, each with the unsigned flux that the map has in its central square.
 
   Args:
@@ -188,14 +189,6 @@ def in_band(
   Returns:
     `[band, n, visible, visible]` field [G].
   """
-  wavelengths = jnp.asarray(wavelengths_mm, jnp.float32)
-  return np.asarray(_in_band(field, pixel_scale_mm, wavelengths, octaves, visible=visible))
-
-
-@functools.partial(jax.jit, static_argnames='visible')
-def _in_band(
-  field: jax.Array, pixel_scale_mm: float, wavelengths_mm: jax.Array, octaves: float, *, visible: int
-) -> jax.Array:
   flux_of = lambda maps: jnp.sum(jnp.abs(transforms.fill_missing(maps)), axis=(-2, -1), keepdims=True)  # noqa: E731
   before = flux_of(transforms.crop(field, visible))
 
@@ -288,7 +281,7 @@ def _planted(n: int, grid: Grid, settings: ScaleSettings, seed: int) -> tuple[np
 
 def _filtered(survey: Survey, rows: np.ndarray, visible: int, settings: ScaleSettings) -> np.ndarray:
   wavelengths = wavelength_axis(visible, survey.pixel_scale_mm)
-  return in_band(survey.field[rows], survey.pixel_scale_mm, wavelengths, settings.octaves, visible)
+  return np.asarray(in_band(survey.field[rows], survey.pixel_scale_mm, wavelengths, settings.octaves, visible))
 
 
 # --- What it says -------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Figures of attribution: a gallery of maps, composites by lead time, sanity checks, the fields of highest logit."""
 
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -26,6 +27,7 @@ LINES = {SIGNED: '-', ABSOLUTE: '--'}
 DIVERGING = 'RdBu_r'  # Red speaks for emergence, blue against it.
 CLIPPED = 99.5  # Percentile of the strength at which a colour scale ends.
 PANEL = 1.75  # Side of a map [inch].
+COLUMNS = 13  # Letters of a title that an inch holds.
 
 
 # --- Gallery ----------------------------------------------------------------------------------------------------
@@ -63,11 +65,11 @@ def plot_gallery(attributed: AttributionMaps, rows: Sequence[int], path: str | o
   for axes in panels.flat:
     axes.tick_params(labelsize=7)
   figure.colorbar(image, ax=panels[:, 0], location='left', label='Line-of-sight field [G]', shrink=0.6, extend='both')
-  figure.suptitle(
-    'What each pixel adds to the logit, by networks that did not see the region. Red: for emergence, blue: '
-    f'against; the number is the end of the scale [logit per pixel].\n{style.source_note(survey.source)}',
-    fontsize=9,
+  said = (
+    'What each pixel adds to the logit, by networks that did not see the region. Red: for emergence, blue: against; '
+    f'the number is the end of the scale [logit per pixel]. {style.source_note(survey.source)}'
   )
+  figure.suptitle(textwrap.fill(said, int(COLUMNS * figure.get_figwidth())), fontsize=9)
   style.save(figure, path)
 
 
@@ -164,7 +166,7 @@ def plot_sanity(checks: Table, curves: Table, source: str, path: str | os.PathLi
   Raises:
     OSError: The file cannot be written.
   """
-  figure = Figure(figsize=(12.0, 4.6), layout='constrained')
+  figure = Figure(figsize=(12.0, 5.0), layout='constrained')
   first, *others = figure.subplots(1, 3)
   alike = checks[checks['check'] == RESEMBLANCE]
   labels = []
@@ -188,9 +190,9 @@ def plot_sanity(checks: Table, curves: Table, source: str, path: str | os.PathLi
       line = ':' if order in (FIELD, RANDOM) else LINES[by]
       axes.plot(rows['share'], rows['logit'], line, color=COLOURS[order], label=label)
     done = 'set to 0 G' if check == 'deletion' else 'put in'
-    axes.set(xlabel=f'Share of the unsigned flux {done}', ylabel='Logit less that of the whole map [sd]')
+    axes.set(xlabel=f'Share of the flux {done}', ylabel='Logit less that of the whole map [sd]')
     axes.set_title(check.capitalize())
-  others[0].legend(fontsize=7, frameon=False)
+  figure.legend(*others[0].get_legend_handles_labels(), loc='outside lower right', ncols=3, frameon=False, fontsize=8)
   figure.supxlabel(style.source_note(source), x=0.01, ha='left', fontsize=8, color=style.GREY)
   style.save(figure, path)
 

@@ -68,8 +68,7 @@ def test_every_entry_of_settings_has_a_flag_with_its_text_and_its_default(name):
 # Flags of several scripts that are entries of settings as well.
 SHARED_TEXTS = (
   'The one random key of the run, a non-negative integer.',
-  'Bootstrap samples of the pairs or regions.',
-  'Width of poles and edges [Mm]; None for the default of each family (`synthetic.default_width_mm`).',
+  'Radius (standard deviation) of the central window of the meter of |B| [Mm], where the networks have none.',
 )
 
 

@@ -196,7 +196,7 @@ def test_a_band_keeps_its_waves_and_the_flux_of_the_square():
   noisy = np.concatenate([wave, 0 * wave, wave])
   noisy[2, 32, 32] = np.nan
   wavelengths = np.array([4.0, 8.0, 16.0]) * PIXEL_MM
-  bands = scale.in_band(noisy, PIXEL_MM, wavelengths, 1.0, visible=32)
+  bands = np.asarray(scale.in_band(noisy, PIXEL_MM, wavelengths, 1.0, visible=32))
   assert bands.shape == (3, 3, 32, 32)
   flux = np.abs(np.nan_to_num(noisy[:, 16:48, 16:48])).sum(axis=(1, 2))
   np.testing.assert_allclose(np.nansum(np.abs(bands[:, [0, 2]]), axis=(2, 3)), [flux[[0, 2]]] * 3, rtol=1e-4)
