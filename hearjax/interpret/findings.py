@@ -123,7 +123,7 @@ def _verdict(claim: Claim, samples: Samples, seed: int, skilled: bool) -> tuple[
   if missing:
     return rows, UNKNOWN, f'no {missing[0]} to compare with'
   if not members['low'] > claim.smallest:
-    reasons.insert(0, 'the interval holds what does not matter')
+    return rows, UNKNOWN, 'the interval holds what does not matter'
   beyond = 'beyond all that cannot have it' if claim.references else 'more than what does not matter'
   return rows, UNKNOWN if reasons else SUPPORTED, '; '.join(reasons) or beyond
 
@@ -153,7 +153,8 @@ def add_findings(path: pathlib.Path, found: Table, meta: Mapping[str, Any]) -> T
     if before.meta.get('survey_checksum') == meta['survey_checksum']:
       before = before[~np.isin(before['claim'], found['claim'])]
       before.meta, found.meta = {}, {}
-      table = vstack([before, found])
+      is_skill = found['claim'] == SKILL.name  # First, since all others stand on it.
+      table = vstack([found[is_skill], before, found[~is_skill]])
   table.meta = dict(meta)
   write_table(path, table)
   return table
