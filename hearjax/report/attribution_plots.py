@@ -46,7 +46,7 @@ def plot_gallery(attributed: AttributionMaps, rows: Sequence[int], path: str | o
   """
   survey, methods = attributed.survey, list(attributed.maps)
   figure = Figure(figsize=(PANEL * (len(methods) + 1) + 1.6, PANEL * len(rows) + 1.2), layout='constrained')
-  panels = figure.subplots(len(rows), len(methods) + 1, squeeze=False, sharex=True, sharey=True)
+  panels = _panels(figure, len(rows), len(methods) + 1)
   for line, row in zip(panels, rows, strict=True):
     image = style.draw_field(line[0], survey.field[row], survey.pixel_scale_mm)
     kind = 'PE' if survey.label[row] else 'NE'
@@ -62,8 +62,6 @@ def plot_gallery(attributed: AttributionMaps, rows: Sequence[int], path: str | o
     axes.set_title(title, fontsize=9)
   for axes in panels[-1]:
     axes.set_xlabel('West [Mm]', fontsize=8)
-  for axes in panels.flat:
-    axes.tick_params(labelsize=7)
   figure.colorbar(image, ax=panels[:, 0], location='left', label='Line-of-sight field [G]', shrink=0.6, extend='both')
   said = (
     'What each pixel adds to the logit, by networks that did not see the region. Red: for emergence, blue: against; '
@@ -86,6 +84,21 @@ def gallery_rows(attributed: AttributionMaps, pairs: int = 3) -> list[int]:
   chosen = emerging[np.unique(np.linspace(0, len(emerging) - 1, min(pairs, len(emerging))).round().astype(int))]
   controls = [np.flatnonzero(at & (survey.label == 0) & (survey.pair == survey.pair[row])) for row in chosen]
   return [*chosen.tolist(), *np.concatenate(controls).tolist()]
+
+
+def _panels(figure: Figure, rows: int, columns: int) -> np.ndarray:
+  """Returns `[row, column]` axes for maps of one size, with ticks at the left and lower edge alone.
+
+  Shared axes would do the same, but take matplotlib seconds for the 45 panels of composites.
+  """
+  panels = figure.subplots(rows, columns, squeeze=False)
+  for axes in panels.flat:
+    axes.tick_params(labelsize=7)
+  for axes in panels[:, 1:].flat:
+    axes.set_yticks([])
+  for axes in panels[:-1].flat:
+    axes.set_xticks([])
+  return panels
 
 
 def _limit(values: np.ndarray) -> float:
@@ -117,15 +130,14 @@ def plot_composites(
   first = next(iter(composites.values()))
   parts = {'PE': 'emerging', 'NE': 'control', 'PE - NE': 'difference'}
   n_rows, n_columns = len(parts) * len(composites), len(first.interval)
-  figure = Figure(figsize=(PANEL * n_columns + 2.0, PANEL * n_rows + 1.2), layout='constrained')
-  panels = figure.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True)
+  figure = Figure(figsize=(PANEL * n_columns + 2.0, PANEL * n_rows + 1.2), layout='compressed')
+  panels = _panels(figure, n_rows, n_columns)
   for number, (name, stacked) in enumerate(composites.items()):
     block = panels[len(parts) * number : len(parts) * (number + 1)]
     limits = [_limit(np.stack([stacked.emerging, stacked.control]))] * 2 + [_limit(stacked.difference)]
     for line, (part, attribute), limit in zip(block, parts.items(), limits, strict=True):
       for axes, values in zip(line, getattr(stacked, attribute), strict=True):
         image = style.draw_field(axes, values, pixel_scale_mm, limit, DIVERGING)
-        axes.tick_params(labelsize=7)
       line[0].set_ylabel(f'{part}\nNorth [Mm]', fontsize=8)
       if part != 'PE':  # Both classes share one scale.
         beside = line if part == 'PE - NE' else block[:2]

@@ -215,7 +215,6 @@ def test_impossible_settings_are_refused(change, message):
     ('flux', SUPPORTED, CONTRADICTED),
     ('null', UNKNOWN, UNKNOWN),
     ('pattern_small', CONTRADICTED, CONTRADICTED),
-    ('pattern_large', CONTRADICTED, CONTRADICTED),
   ],
 )
 def test_the_verdict_is_that_of_the_world(known_world, world, positive, negative):

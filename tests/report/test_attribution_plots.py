@@ -8,7 +8,7 @@ import pytest
 from astropy.table import Table
 from matplotlib.figure import Figure
 
-from hearjax.interpret import sanity
+from hearjax.interpret import composites, sanity
 from hearjax.interpret.attribution import PATHS
 from hearjax.interpret.attribution_maps import AttributionMaps
 from hearjax.report import attribution_plots, style
@@ -19,7 +19,7 @@ from tests.conftest import make_survey
 def drawn(monkeypatch):
   """The figures, instead of files."""
   figures: list[Figure] = []
-  monkeypatch.setattr(style, 'save', lambda figure, file: (figure.canvas.draw(), figures.append(figure)))
+  monkeypatch.setattr(style, 'save', lambda figure, file: (figure.draw_without_rendering(), figures.append(figure)))
   with warnings.catch_warnings():
     warnings.simplefilter('error')
     yield figures
@@ -28,7 +28,8 @@ def drawn(monkeypatch):
 def assert_within(figure):
   """No text of the figure is cut off at its edge."""
   page = figure.bbox
-  texts = [figure._suptitle, figure._supxlabel, *(axes.xaxis.label for axes in figure.axes)]
+  texts = [figure._suptitle, figure._supxlabel]
+  texts += [label for axes in figure.axes for label in (axes.xaxis.label, axes.yaxis.label)]
   for box in (text.get_window_extent() for text in texts if text is not None and text.get_text()):
     assert box.x0 >= page.x0 - 1 and box.x1 <= page.x1 + 1
 
@@ -52,6 +53,20 @@ def test_the_gallery_shows_pairs_beside_what_pixels_add(drawn, methods):
   attribution_plots.plot_gallery(maps, rows, 'gallery.png')
   (figure,) = drawn
   assert len([axes for axes in figure.axes if axes.images]) == 6 * (1 + len(methods))
+  assert_within(figure)
+
+
+def test_composites_show_both_classes_and_outline_their_difference(drawn):
+  survey = make_survey(pairs=12, intervals=(-5, -4, -3, -2, -1), size=16)
+  stacked = composites.composite(survey.field, survey, 100, 0)
+  assert stacked.significant.any()
+  labels = {'field': 'Field [G]', 'occlusion': 'Occlusion\n[logit per pixel]'}
+  attribution_plots.plot_composites(dict.fromkeys(labels, stacked), labels, 1.39, 'note', 'composites.png')
+  (figure,) = drawn
+  maps = [axes for axes in figure.axes if axes.images]
+  assert len(maps) == 2 * 3 * 5
+  outlined = [axes for axes in maps if axes.collections]
+  assert len(outlined) == 2 * np.sum(stacked.significant.any(axis=(1, 2)))
   assert_within(figure)
 
 
