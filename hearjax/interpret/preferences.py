@@ -11,14 +11,12 @@ otherwise their preferences would cancel in the mean, and what any such network 
 
 import dataclasses
 import os
-import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from hearjax.files import write_whole
 from hearjax.interpret.findings import SIGMA, Claim, Samples
 from hearjax.interpret.maps import MEMBERS
 from hearjax.interpret.planting import DERIVATIVES, NO_PAIR
@@ -229,11 +227,6 @@ def _described(name: str, group: str, samples: np.ndarray, seed: int) -> dict[st
 # --- On disk ------------------------------------------------------------------------------------------------------
 
 
-def write_measured(path: pathlib.Path, measured: Table) -> None:
-  """Writes what `synthetic.measure` returned as FITS, whole or not at all; raises as `write_whole`."""
-  write_whole(path, lambda temporary: measured.write(temporary, format='fits'))
-
-
 def read_measured(path: str | os.PathLike) -> Table:
-  """Reads it again."""
+  """Reads what `synthetic.measure` returned, written as FITS (`files.write_table`): all is made again from it."""
   return Table.read(path, format='fits', character_as_bytes=False)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from astropy.table import Table, vstack
 
+from hearjax.files import write_table
 from hearjax.interpret import preferences
 from hearjax.interpret.findings import SKILL, SUPPORTED, judge, skill
 from hearjax.interpret.maps import MEMBERS, members_of
@@ -159,7 +160,7 @@ def test_small_is_the_mean_over_the_other_families(survey):
 def test_effects_can_be_made_again_from_what_was_kept(survey, tmp_path):
   subjects = members_of(make_run(survey, *polarity_flux(limit_gauss=100.0), folds=2))
   measured = measure(subjects, survey, dataclasses.replace(FEW, derivatives=True))
-  preferences.write_measured(tmp_path / 'measured.fits', measured)
+  write_table(tmp_path / 'measured.fits', measured)
   draws = Draws.of(survey, 20, 0)
   before, after = (
     preferences.effects(each, draws) for each in (measured, preferences.read_measured(tmp_path / 'measured.fits'))
