@@ -1,11 +1,13 @@
 """Figures of the response to synthetic fields, and of the completeness: functions of their tables."""
 
 import os
+from typing import Any
 
 import numpy as np
 from astropy.table import Table
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.collections import QuadMesh
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
@@ -82,8 +84,7 @@ def plot_plane(response: Table, source: str | None, path: str | os.PathLike) -> 
       rise = np.array([[_mean_at(shown, x, y) for x in width] for y in distance])
       largest = np.abs(rise).max() or 1.0
       norm = TwoSlopeNorm(0, -largest, largest)
-      mesh = axes.pcolormesh(width, distance, rise, norm=norm, cmap='PuOr_r', shading='nearest')
-      axes.set(xscale='log', yscale='log')
+      mesh = _draw_cells(axes, width, distance, rise, norm=norm, cmap='PuOr_r')
       axes.set_title(f'{group}, {FIXED_LABELS[fixed]}', fontsize=9)
       for axis, low, high in ((axes.xaxis, *axes.get_xlim()), (axes.yaxis, *axes.get_ylim())):
         _label_sizes(axis, low, high)
@@ -156,8 +157,8 @@ def plot_completeness(table: Table, limits: Table, source: str | None, path: str
   members = table[(table['networks'] == group) & np.isfinite(table['separation_mm'])]
   separation, flux = (np.unique(members[name]) for name in ('separation_mm', 'flux_mx'))
   pod, peak = (np.asarray(members[name]).reshape(len(separation), len(flux)).T for name in ('pod', 'peak_gauss'))
-  mesh = surface.pcolormesh(separation, flux, pod, vmin=0, vmax=1, cmap='viridis', shading='nearest')
-  surface.set(xscale='log', yscale='log', ylabel='Total unsigned flux of the bipole [Mx]')
+  mesh = _draw_cells(surface, separation, flux, pod, vmin=0, vmax=1, cmap='viridis')
+  surface.set_ylabel('Total unsigned flux of the bipole [Mx]')
   bounds = surface.get_ylim()
   most = table.meta['most_peak_gauss']
   if peak.min() < most < peak.max():
@@ -188,6 +189,18 @@ def plot_completeness(table: Table, limits: Table, source: str | None, path: str
   surface.set_ylim(bounds)
   figure.suptitle(f'Bipoles injected into control maps. {style.source_note(source)}', fontsize=10)
   style.save(figure, path)
+
+
+def _draw_cells(axes: Axes, x: np.ndarray, y: np.ndarray, values: np.ndarray, **how: Any) -> QuadMesh:
+  """Draws `[y, x]` values over logarithmic axes, each point in the middle of its cell."""
+  x, y = (_cell_edges(np.asarray(at, float)) for at in (x, y))
+  axes.set(xscale='log', yscale='log', xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
+  return axes.pcolormesh(x, y, values, **how)
+
+
+def _cell_edges(at: np.ndarray) -> np.ndarray:
+  between = np.sqrt(at[1:] * at[:-1])
+  return np.concatenate([[at[0] ** 2 / between[0]], between, [at[-1] ** 2 / between[-1]]])
 
 
 def _draw_groups(axes: Axes, rows: Table, x: str, y: str) -> None:
