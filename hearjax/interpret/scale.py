@@ -1,8 +1,9 @@
 """The scales that networks look for: the width of poles, the distance at which they pair, wavelengths.
 
-Gaussian poles are planted in control maps, far from each other, at one flux and at one width after the other; what the
-logit makes of their width is the response to it. A network that learnt poles of one width answers to narrower and to
-wider ones less. Poles are planted in pairs, too, at one distance after the other, and the same poles with their
+Gaussian poles are planted in control maps, at one flux and at one width after the other; what the logit makes of their
+width is the response to it. A network that learnt poles of one width answers to narrower and to wider ones less. All
+poles of a map have one sign: a network that learnt how far apart opposite poles stand would else answer to the width at
+which they meet. Poles are planted in pairs, too, at one distance after the other, and the same poles with their
 partners exchanged between the maps: what the logit gains by pairs beyond what it gains by lone poles comes neither from
 the flux nor from the places. And maps are reduced to one octave of wavelengths and brought back to their own flux.
 
@@ -14,7 +15,7 @@ for `WIDTH_BIAS`, whatever their distance. The wavelength of largest response is
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -43,13 +44,12 @@ CLAIMS = (WIDTH, PAIRING)
 
 NARROWEST_PX, WIDEST = 1.45, 0.36  # Widths from what pixels show of a point [px] to this share of the square.
 NEAREST_PX, FARTHEST = 2.0, 0.6  # The same of distances.
-APART = 0.45  # Distance of lone poles of one map, in sides of the square; they are exchanged between the maps, too.
 POLE_MM = 3.5  # Full width at half maximum of the poles that are paired.
 SHORTEST_PX = 3.0  # Shortest wavelength; the grid holds nothing below 2 px.
 BANDS_PER_OCTAVE = 2
 LEAST_BANDS = 4
 # Natural logarithm of found by planted width on surveys with known widths: its mean, and the standard deviation.
-WIDTH_BIAS, WIDTH_SCATTER = -0.12, 0.12
+WIDTH_BIAS, WIDTH_SCATTER = -0.01, 0.17
 SHARED = 1.5  # Members share a distance where theirs differ from the median by at most this factor.
 
 
@@ -123,7 +123,7 @@ def distance_axis(grid: Grid, settings: ScaleSettings) -> np.ndarray:
   return np.geomspace(NEAREST_PX * grid.pixel_scale_mm, 2 * FARTHEST * grid.half_mm, settings.distances)
 
 
-def plant(
+def plant_pairs(
   n: int, grid: Grid, distance_mm: float, width_mm: float, settings: ScaleSettings, seed: int, together: bool
 ) -> np.ndarray:
   """Plants poles of opposite sign in empty maps.
@@ -145,14 +145,28 @@ def plant(
   turn = rng.uniform(0, 2 * np.pi, (n, settings.poles))
   half = distance_mm / 2 * np.stack([np.cos(turn), np.sin(turn)])
   negative = middle - half if together else np.roll(middle - half, 1, axis=1)
-  x, y = np.concatenate([middle + half, negative], axis=-1).astype(np.float32)
-  gauss = np.repeat(np.float32([1, -1]), settings.poles) * np.float32(settings.pole_mx / grid.pixel_cm2)
-  return np.asarray(_plant(x, y, gauss, width_mm * SIGMA_OF_FWHM, grid))
+  places = np.concatenate([middle + half, negative], axis=-1).swapaxes(0, 1)
+  sign = np.tile(np.repeat([1.0, -1.0], settings.poles), (n, 1))
+  return np.asarray(_plant(places, sign, settings.pole_mx, width_mm, grid))
+
+
+def plant_poles(n: int, grid: Grid, width_mm: float, settings: ScaleSettings, seed: int) -> np.ndarray:
+  """Plants as many poles as `plant_pairs` does, of one sign in each map and of the other sign in the next.
+
+  Returns:
+    `[n, y, x]` field [G].
+  """
+  shape = (n, 2 * settings.poles)
+  places = draw_places(np.random.default_rng(seed), shape, 2 * settings.reach * grid.half_mm).swapaxes(0, 1)
+  sign = np.where(np.arange(n) % 2, -1.0, 1.0)[:, None] * np.ones(shape)
+  return np.asarray(_plant(places, sign, settings.pole_mx, width_mm, grid))
 
 
 @functools.partial(jax.jit, static_argnames='grid')
-def _plant(x: jax.Array, y: jax.Array, gauss: jax.Array, sigma_mm: float, grid: Grid) -> jax.Array:
-  return jax.vmap(lambda x, y: synthetic.poles(grid, x, y, gauss, sigma_mm))(x, y)
+def _plant(places: jax.Array, sign: jax.Array, pole_mx: float, width_mm: float, grid: Grid) -> jax.Array:
+  """Returns the field of poles at `[n, 2, pole]` places [Mm], with `[n, pole]` signs."""
+  gauss = sign * (pole_mx / grid.pixel_cm2)
+  return jax.vmap(lambda place, gauss: synthetic.poles(grid, *place, gauss, width_mm * SIGMA_OF_FWHM))(places, gauss)
 
 
 # --- Wavelengths --------------------------------------------------------------------------------------------------
@@ -220,7 +234,12 @@ def respond(
   """
   settings = dataclasses.replace(settings, pole_mx=settings.pole_mx or _pole_flux(subjects[0], survey, settings))
   planted = functools.cache(functools.partial(_planted, settings=settings, seed=seed))
-  filtered = functools.cache(lambda rows, visible: _filtered(survey, np.array(rows), visible, settings))
+
+  @functools.cache
+  def filtered(rows: tuple[int, ...], visible: int) -> jax.Array:
+    wavelengths = wavelength_axis(visible, survey.pixel_scale_mm)
+    return in_band(survey.field[list(rows)], survey.pixel_scale_mm, wavelengths, settings.octaves, visible)
+
   return [_respond(subject, survey, draws, settings, planted, filtered) for subject in subjects]
 
 
@@ -268,20 +287,12 @@ def _thinned(rows: np.ndarray, n: int) -> np.ndarray:
 
 def _planted(n: int, grid: Grid, settings: ScaleSettings, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Returns `[width, n, y, x]` lone poles and `[distance, n, y, x]` pairs and the same poles apart [G]."""
-  apart = 2 * APART * grid.half_mm
-  lone = [plant(n, grid, apart, width, settings, seed, together=False) for width in width_axis(grid, settings)]
-  pairs = [
-    np.stack(
-      [plant(n, grid, distance, POLE_MM, settings, seed, together) for distance in distance_axis(grid, settings)]
-    )
+  lone = [plant_poles(n, grid, width, settings, seed) for width in width_axis(grid, settings)]
+  pairs, torn = (
+    [plant_pairs(n, grid, each, POLE_MM, settings, seed, together) for each in distance_axis(grid, settings)]
     for together in (True, False)
-  ]
-  return np.stack(lone), *pairs
-
-
-def _filtered(survey: Survey, rows: np.ndarray, visible: int, settings: ScaleSettings) -> np.ndarray:
-  wavelengths = wavelength_axis(visible, survey.pixel_scale_mm)
-  return np.asarray(in_band(survey.field[rows], survey.pixel_scale_mm, wavelengths, settings.octaves, visible))
+  )
+  return np.stack(lone), np.stack(pairs), np.stack(torn)
 
 
 # --- What it says -------------------------------------------------------------------------------------------------
@@ -344,54 +355,40 @@ def shared_distance(responses: Sequence[Responses], distances_mm: np.ndarray) ->
   return middle if agreeing > len(members) / 2 else np.nan
 
 
-def scale_table(responses: Sequence[Responses], axes: Mapping[str, np.ndarray], seed: int) -> Table:
-  """Returns all curves, a row for each group of networks and point: `kind`, `networks`, `at_mm`, `response`.
+def describe(
+  subjects: Sequence[Subject], survey: Survey, responses: Sequence[Responses], settings: ScaleSettings, seed: int
+) -> Table:
+  """Returns the table of all curves, and in its meta what is found.
 
-  `kind` is `width`, `pairing` or `wavelength`, in spreads of the logit, or `auc` within a band of wavelengths. `low`
-  and `high` bound 95 % intervals over pairs and networks.
+  A row for each group of networks and point: `kind`, `networks`, `at_mm`, `response`. `kind` is `width`, `pairing` or
+  `wavelength`, in spreads of the logit, or `auc` within a band of wavelengths. `low` and `high` bound 95 % intervals
+  over pairs and networks.
 
-  Args:
-    responses: Of all networks.
-    axes: `width`, `pairing`, `wavelength`: the lengths [Mm].
-    seed: Of the draws of networks.
+  The meta: `width_mm` with its interval, `distance_mm`, and `wavelength_mm`, where the mean response of the members to
+  bands is largest; NaN at the edge of the bands.
   """
-  parts = []
+  grid = visible_grid(subjects[0].network, survey)
+  distances, wavelengths = distance_axis(grid, settings), wavelength_axis(grid.size, grid.pixel_scale_mm)
   curves = {
-    'width': lambda each: each.width,
-    'pairing': lambda each: each.pairing.mean(axis=0),
-    'wavelength': lambda each: each.band,
-    'auc': lambda each: each.band_auc,
+    'width': (width_axis(grid, settings), lambda each: each.width),
+    'pairing': (distances, lambda each: each.pairing.mean(axis=0)),
+    'wavelength': (wavelengths, lambda each: each.band),
+    'auc': (wavelengths, lambda each: each.band_auc),
   }
+  parts = []
   for group in dict.fromkeys(each.group for each in responses):
     of_group = [each for each in responses if each.group == group]
-    for kind, take in curves.items():
-      lengths = axes['wavelength' if kind == 'auc' else kind]
+    for kind, (lengths, take) in curves.items():
       values = np.stack([over_subjects(np.stack(of), seed) for of in zip(*map(take, of_group), strict=True)])
       low, high = confidence_interval(values[:, 1:], axis=1)
       parts.append(Table({'at_mm': lengths * u.Mm, 'response': values[:, 0], 'low': low, 'high': high}))
       parts[-1].add_columns([[kind] * len(lengths), [group] * len(lengths)], names=('kind', 'networks'), indexes=(0, 0))
-  return vstack(parts)
-
-
-def describe(
-  subjects: Sequence[Subject], survey: Survey, responses: Sequence[Responses], settings: ScaleSettings, seed: int
-) -> Table:
-  """Returns the table of all curves, and in its meta what is found: `width_mm` with its interval, `distance_mm`.
-
-  `wavelength_mm` is where the mean response of the members to bands is largest, NaN at the edge of the bands.
-  """
-  grid = visible_grid(subjects[0].network, survey)
-  axes = {
-    'width': width_axis(grid, settings),
-    'pairing': distance_axis(grid, settings),
-    'wavelength': wavelength_axis(grid.size, grid.pixel_scale_mm),
-  }
-  table = scale_table(responses, axes, seed)
+  table = vstack(parts)
   bands = np.asarray(table['response'][(table['kind'] == 'wavelength') & (table['networks'] == MEMBERS)])
   inside = 0 < int(np.argmax(bands)) < len(bands) - 1
   table.meta = {
-    **found_width(responses, axes['width'], seed),
-    'distance_mm': shared_distance(responses, axes['pairing']),
-    'wavelength_mm': highest(axes['wavelength'], bands) if inside else np.nan,
+    **found_width(responses, curves['width'][0], seed),
+    'distance_mm': shared_distance(responses, distances),
+    'wavelength_mm': highest(wavelengths, bands) if inside else np.nan,
   }
   return table

@@ -47,7 +47,8 @@ def test_the_width_is_that_of_which_a_network_sees_most(survey):
   # It sees what of the field lies between 40 and 200 G: narrow poles are cut off above, wide ones below.
   low, high = 40.0, 200.0
   network = one_layer([[[1.0, -1.0]]], bias=-low, limit_gauss=high)
-  responses, table, found = respond(survey, network)
+  alone = dataclasses.replace(SETTINGS, poles=1, reach=0.5)  # Few poles lie upon each other.
+  responses, table, found = respond(survey, network, alone)
   fine = Grid(480, PIXEL_MM / 5)
   axis = fine.centres_mm()
   seen = []
@@ -177,7 +178,7 @@ def test_a_distance_is_told_where_most_members_share_it(members, expected):
 def test_planted_poles_have_their_flux_wherever_their_partners_are():
   grid = Grid(96, PIXEL_MM)
   settings = ScaleSettings(poles=2, pole_mx=3e19, reach=0.2)
-  together, apart = (scale.plant(4, grid, 12.0, 4.0, settings, 0, flag) for flag in (True, False))
+  together, apart = (scale.plant_pairs(4, grid, 12.0, 4.0, settings, 0, flag) for flag in (True, False))
   for fields in (together, apart):
     positive = np.maximum(fields, 0).sum(axis=(1, 2)) * grid.pixel_cm2
     np.testing.assert_allclose(fields.sum(), 0, atol=1)
@@ -185,6 +186,13 @@ def test_planted_poles_have_their_flux_wherever_their_partners_are():
   # The positive poles stay; the negative ones go to the next map.
   np.testing.assert_allclose(together.sum(axis=0), apart.sum(axis=0), atol=1e-3)
   assert np.abs(together - apart).max() > 1
+
+
+def test_poles_whose_width_is_asked_for_never_meet_the_opposite_sign():
+  grid = Grid(96, PIXEL_MM)
+  fields = scale.plant_poles(4, grid, 6.0, ScaleSettings(poles=2, pole_mx=3e19, reach=0.2), 0)
+  np.testing.assert_allclose(fields.sum(axis=(1, 2)) * grid.pixel_cm2 / (4 * 3e19), [1, -1, 1, -1], rtol=1e-3)
+  np.testing.assert_allclose(np.abs(fields).sum(axis=(1, 2)), np.abs(fields.sum(axis=(1, 2))), rtol=1e-5)
 
 
 # --- Wavelengths --------------------------------------------------------------------------------------------------
