@@ -8,12 +8,14 @@ import numpy as np
 from astropy.table import Table
 
 from hearjax.files import write_table
-from hearjax.interpret import filters, invariance, preferences, pruning, scale, synthetic
+from hearjax.interpret import filters, invariance, preferences, pruning, sanity, sanity_tables, scale, synthetic
+from hearjax.interpret.attribution import PATHS, AttributionSettings
 from hearjax.interpret.filters import FilterSettings
 from hearjax.interpret.findings import NAME, SKILL, Claim, Samples, add_findings, judge, skill, told
 from hearjax.interpret.maps import MEMBERS, Subject, check_subjects, members_of
 from hearjax.interpret.pruning import PruningSettings
 from hearjax.interpret.references import ReferenceSettings, make_references
+from hearjax.interpret.sanity import SanitySettings
 from hearjax.interpret.scale import ScaleSettings
 from hearjax.interpret.statistics import Draws
 from hearjax.interpret.synthetic import SyntheticSettings
@@ -65,7 +67,7 @@ def by_group(found: Iterable[Any], claim: Claim) -> dict[str, list[np.ndarray]]:
 def measure_all(
   subjects: Sequence[Subject], survey: Survey, draws: Draws, window_mm: float, seed: int
 ) -> tuple[dict[Claim, Samples], dict[str, float]]:
-  """Measures all that prune and respond claim, with their defaults, of any networks.
+  """Measures all that prune, respond and attribute claim, with their defaults, of any networks.
 
   Args:
     subjects: Members and references.
@@ -91,6 +93,8 @@ def measure_all(
   poles = scale.respond(subjects, survey, draws, ScaleSettings(), seed)
   claims |= scale.samples(poles)
   claims |= invariance.samples(invariance.show(subjects, survey, draws, seed, invariance.COSTING))
+  alike, followed = sanity.measure(subjects, survey, PATHS[:1], SanitySettings(), AttributionSettings(), seed)
+  claims |= sanity_tables.claims(alike, followed, draws)
   return claims, scale.describe(subjects, survey, poles, ScaleSettings(), seed).meta
 
 
