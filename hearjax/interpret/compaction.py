@@ -61,6 +61,7 @@ def compact(settings: ModelSettings, params: Params, kept: np.ndarray) -> tuple[
   Raises:
     UserError: A layer has no filter left.
   """
+  full = jax.tree.map(np.asarray, params['params'])  # On the device every cut would be a program of its own.
   parts = _by_layer(settings, kept)
   widths = tuple(int(part.sum()) for part in parts)
   if not all(widths):
@@ -70,10 +71,10 @@ def compact(settings: ModelSettings, params: Params, kept: np.ndarray) -> tuple[
   for number, part in enumerate(parts):
     name = f'convolution_{number}'
     own = np.flatnonzero(part)
-    layer = params['params'][name]
-    smaller[name] = {'kernel': jnp.asarray(layer['kernel'])[:, :, below][..., own], 'bias': layer['bias'][own]}
+    layer = full[name]
+    smaller[name] = {'kernel': layer['kernel'][:, :, below][..., own], 'bias': layer['bias'][own]}
     below = own
-  weights = params['params']['logit']
+  weights = full['logit']
   averages = len(weights['kernel']) // settings.widths[-1]
   of_logit = np.concatenate([average * settings.widths[-1] + below for average in range(averages)])
   smaller['logit'] = {'kernel': weights['kernel'][of_logit], 'bias': weights['bias']}

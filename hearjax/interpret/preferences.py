@@ -2,7 +2,13 @@
 
 The effect of a size is the mean output for the smallest third of its steps less that for the largest third, of the same
 backgrounds and places, over all steps of the other axes: no place of a maximum, which has no size. It is in units of
-the spread that the logits of the network have over its test maps.
+the standard deviation of the mean output over all fields of the family: how much of what a network makes of fields is
+due to the one axis. In units of its logits for maps, a network that tells two kinds of maps apart well would seem to
+care less for the one thing that it cares for.
+
+A network that has learnt nothing but flux prefers narrow poles, too, since they stand out of the noise. So does one
+that has learnt nothing. What is claimed of a size is therefore its effect less the size of that of flux: that over the
+ranges that are shown it counts for more.
 
 Untrained networks, and those of exchanged labels, may as well have the opposite sign: it is chance whether their output
 grows or falls with flux, and with it what they prefer. They are turned so that it goes the way of the members';
@@ -17,15 +23,16 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from hearjax.interpret.findings import SIGMA, Claim, Samples
+from hearjax.interpret.findings import Claim, Samples
 from hearjax.interpret.maps import MEMBERS
 from hearjax.interpret.planting import DERIVATIVES, NO_PAIR
 from hearjax.interpret.references import EXCHANGED, UNTRAINED
-from hearjax.interpret.statistics import Draws, over_subjects, weighted_mean
+from hearjax.interpret.statistics import Draws, over_subjects, spread, weighted_mean
 from hearjax.interpret.synthetic import BIPOLE, FIXED, WINDOW
 from hearjax.verification.resampling import confidence_interval
 
-SMALLEST = 0.25  # Effect that matters [spread of the logits]; our choice.
+FIELDS = 'sd of fields'  # Unit of effects: the standard deviation of the mean output over the fields of a family.
+SMALLEST, SMALLEST_OF_FLUX = 0.1, 0.5  # Effects that matter; an output that follows one axis alone gives 2.1 or so.
 SIGNLESS = (UNTRAINED, EXCHANGED)  # Whether their output grows or falls with flux is chance.
 SIZES = ('width', 'distance', 'scale')
 FLUX = 'flux'
@@ -33,16 +40,20 @@ COLUMNS = {'width': 'width_mm', 'distance': 'distance_mm', 'scale': 'scale_mm', 
 POINT = ('family', *COLUMNS.values(), 'fixed', 'inside')
 
 NARROW = Claim(
-  'narrow', 'Narrow poles give a larger output than wide ones of equal flux in the central window', SIGMA, SMALLEST
+  'narrow', 'Narrow poles give a larger output than wide ones of equal flux, by more than flux does', FIELDS, SMALLEST
 )
 CLOSE = Claim(
-  'close', 'Poles close to each other give a larger output than distant ones of equal flux there', SIGMA, SMALLEST
+  'close', 'Poles close to each other give a larger output than distant ones, by more than flux does', FIELDS, SMALLEST
 )
 SMALL = Claim(
-  'small', 'Spots, quadrupoles and textures of small scale give a larger output than large ones', SIGMA, SMALLEST
+  'small',
+  'Spots, quadrupoles and textures of small scale give a larger output than large ones, by more than flux does',
+  FIELDS,
+  SMALLEST,
 )
+# Of untrained networks the output grows as often as it falls; so it does of exchanged labels, but they are few.
 INTENSE = Claim(
-  'intense', 'The output grows with the flux of a bipole of any shape', SIGMA, SMALLEST, (UNTRAINED, EXCHANGED)
+  'intense', 'The output grows with the flux of a bipole of any shape', FIELDS, SMALLEST_OF_FLUX, (UNTRAINED,)
 )
 CLAIMS = (NARROW, CLOSE, SMALL, INTENSE)
 
@@ -72,8 +83,8 @@ def read_responses(measured: Table) -> tuple[Table, list[Response]]:
   points = measured[: len(measured) // len(starts)]
   responses = []
   for rows in (measured[start : start + len(points)] for start in starts):
-    logit, spread = np.asarray(rows['logit'], float), float(rows['spread'][0])
-    rise = (logit[1:] - logit[0]) / (spread or np.nan)  # A network that says the same of all maps has no unit.
+    logit, of_maps = np.asarray(rows['logit'], float), float(rows['spread'][0])
+    rise = (logit[1:] - logit[0]) / (of_maps or np.nan)  # A network that says the same of all maps has no unit.
     responses.append(Response(str(rows['subject'][0]), str(rows['group'][0]), 1, rise, np.asarray(rows['pair'][0])))
   of_members = np.sum([each.rise.mean() for each in responses if each.group == MEMBERS])
   turned = [
@@ -83,7 +94,9 @@ def read_responses(measured: Table) -> tuple[Table, list[Response]]:
   return points[1:], turned
 
 
-def contrast_samples(responses: Iterable[Response], weights: np.ndarray, draws: Draws, turn: bool = True) -> Samples:
+def contrast_samples(
+  responses: Iterable[Response], weights: np.ndarray, draws: Draws, turn: bool = True, among: np.ndarray | None = None
+) -> Samples:
   """Returns the samples of sums over points: of all backgrounds, and then of those whose pairs are drawn.
 
   Args:
@@ -91,6 +104,7 @@ def contrast_samples(responses: Iterable[Response], weights: np.ndarray, draws: 
     weights: `[sum, point]` what each point counts.
     draws: Of the pairs.
     turn: Whether signs that are chance are turned.
+    among: `[sum, point]` bool, points over which the standard deviation of the mean rise is the unit of a sum.
 
   Returns:
     Group -> `[1 + resample, sum]` of each of its networks; NaN where none of its backgrounds was drawn.
@@ -99,6 +113,9 @@ def contrast_samples(responses: Iterable[Response], weights: np.ndarray, draws: 
   for each in responses:
     drawn = np.where(each.pair == NO_PAIR, 1, draws.of_rows(each.pair))
     values = (each.sign if turn else 1) * weights @ each.rise
+    if among is not None:
+      unit = np.array([spread(each.rise.mean(axis=1)[of]) for of in among])
+      values /= np.where(unit > 0, unit, np.nan)[:, None]
     samples.setdefault(each.group, []).append(weighted_mean(values.T, drawn))
   return samples
 
@@ -136,19 +153,30 @@ def effects(measured: Table, draws: Draws) -> dict[tuple[str, str, str], Samples
   found = {}
   for axes, turn in ((SIZES, True), ((FLUX,), False)):
     wanted = {key: weights for key, weights in contrasts(points).items() if key[1] in axes}
-    samples = contrast_samples(responses, np.stack(list(wanted.values())), draws, turn)
+    among = np.stack([(points['family'] == family) & (points['fixed'] == fixed) for family, _, fixed in wanted])
+    samples = contrast_samples(responses, np.stack(list(wanted.values())), draws, turn, among)
     for number, key in enumerate(wanted):
       found[key] = {group: [values[:, number] for values in each] for group, each in samples.items()}
   return found
 
 
 def claims(found: Mapping[tuple[str, str, str], Samples]) -> dict[Claim, Samples]:
-  """Returns the claims with their samples, from `effects`: those whose families were shown."""
-  others = [samples for (family, axis, fixed), samples in found.items()
-            if family != BIPOLE and axis in SIZES and fixed == WINDOW]  # fmt: skip
+  """Returns the claims with their samples, from `effects`: those whose families were shown.
+
+  All are at fixed flux in the central window. Those of sizes are of the effect less the size of that of flux.
+  """
+  beyond = {
+    key[:2]: {
+      group: [size - np.abs(flux) for size, flux in zip(each, found[key[0], FLUX, WINDOW][group], strict=True)]
+      for group, each in samples.items()
+    }
+    for key, samples in found.items()
+    if key[1] in SIZES and key[2] == WINDOW
+  }
+  others = [samples for (family, _), samples in beyond.items() if family != BIPOLE]
   said = {
-    NARROW: found.get((BIPOLE, 'width', WINDOW)),
-    CLOSE: found.get((BIPOLE, 'distance', WINDOW)),
+    NARROW: beyond.get((BIPOLE, 'width')),
+    CLOSE: beyond.get((BIPOLE, 'distance')),
     SMALL: others and {group: list(np.mean([each[group] for each in others], axis=0)) for group in others[0]},
     INTENSE: found.get((BIPOLE, FLUX, WINDOW)),
   }
@@ -159,7 +187,7 @@ def claims(found: Mapping[tuple[str, str, str], Samples]) -> dict[Claim, Samples
 
 
 def effect_table(found: Mapping[tuple[str, str, str], Samples], seed: int) -> Table:
-  """Returns the effects: `family`, `axis`, `fixed`, `networks`, `n` of them, `effect`, `low` and `high` [spreads]."""
+  """Returns the effects: `family`, `axis`, `fixed`, `networks`, `n` of them, `effect`, `low` and `high` [`FIELDS`]."""
   rows = []
   for (family, axis, fixed), samples in found.items():
     for group, each in samples.items():
@@ -178,8 +206,8 @@ def response_table(measured: Table, draws: Draws) -> Table:
   table = _table(described, np.eye(len(points)), responses, draws)
   for name in set(DERIVATIVES) & set(measured.colnames):
     of_subject = np.asarray(measured[name], float).mean(axis=-1).reshape(len(responses), -1)[:, 1:]
-    spread = np.asarray(measured['spread'], float).reshape(len(responses), -1)[:, :1]
-    turned = np.array([each.sign for each in responses])[:, None] * of_subject / spread
+    of_maps = np.asarray(measured['spread'], float).reshape(len(responses), -1)[:, :1]
+    turned = np.array([each.sign for each in responses])[:, None] * of_subject / of_maps
     groups = np.array([each.group for each in responses])
     table[name] = np.concatenate([turned[groups == group].mean(axis=0) for group in dict.fromkeys(groups)])
   return table

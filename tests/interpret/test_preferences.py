@@ -80,11 +80,16 @@ def test_effects_by_hand():
   assert set(found) == {('bipole', axis, fixed) for axis in ('width', 'distance', 'flux') for fixed in FIXED}
   # Narrow less wide: 5 at the weaker flux and 10 at the stronger; 7.5 on the first background, ten times on the other.
   (widths,) = found['bipole', 'width', 'window'][MEMBERS]
-  np.testing.assert_allclose(widths, [7.5 * 5.5 / 2, 7.5 / 2, 75 / 2, np.nan])
+  np.testing.assert_allclose(widths, np.array([7.5 * 5.5, 7.5, 75, np.nan]) / UNIT)
   # Close less distant: -1.2 and -2.4.
-  np.testing.assert_allclose(found['bipole', 'distance', 'total'][MEMBERS][0][:2], [-1.8 * 5.5 / 2, -1.8 / 2])
+  np.testing.assert_allclose(found['bipole', 'distance', 'total'][MEMBERS][0][:2], np.array([-1.8 * 5.5, -1.8]) / UNIT)
   # Much flux less little: the mean of 10 - 16 / 3 + 1.
-  np.testing.assert_allclose(found['bipole', 'flux', 'window'][MEMBERS][0][1], (11 - 16 / 3) / 2)
+  np.testing.assert_allclose(found['bipole', 'flux', 'window'][MEMBERS][0][1], (11 - 16 / 3) / UNIT)
+
+
+# What bipoles give in the mean of both backgrounds, and its standard deviation over all of them.
+WEAK = np.array([10 - width + 0.1 * distance for width in (3, 5, 8) for distance in (4, 16)])
+UNIT = 5.5 * np.std([*WEAK, *(2 * WEAK)])
 
 
 FIXED = ('total', 'window')
@@ -121,7 +126,7 @@ def test_a_network_that_says_nothing_has_no_effect():
 
 def test_backgrounds_of_no_pair_count_in_every_draw():
   found = preferences.effects(hand_measured('a', MEMBERS, pair=(NO_PAIR, NO_PAIR)), hand_draws())
-  np.testing.assert_allclose(found['bipole', 'width', 'window'][MEMBERS][0], 7.5 * 5.5 / 2)
+  np.testing.assert_allclose(found['bipole', 'width', 'window'][MEMBERS][0], 7.5 * 5.5 / UNIT)
 
 
 def test_tables_by_hand():
@@ -149,8 +154,11 @@ def test_tables_by_hand():
 def test_small_is_the_mean_over_the_other_families(survey):
   found = effects_of(survey, *polarity_flux(limit_gauss=100.0))
   claims = preferences.claims(found)
-  expected = (effect(found, 'spot', 'width', 'window') + effect(found, 'quadrupole', 'scale', 'window')) / 2
-  assert claims[SMALL][MEMBERS][0][0] == pytest.approx(expected)
+  expected = [
+    effect(found, family, axis, 'window') - abs(effect(found, family, 'flux', 'window'))
+    for family, axis in (('spot', 'width'), ('quadrupole', 'scale'))
+  ]
+  assert claims[SMALL][MEMBERS][0][0] == pytest.approx(np.mean(expected))
   assert set(claims) == {NARROW, CLOSE, SMALL, INTENSE}
   alone = {key: samples for key, samples in found.items() if key[0] == 'bipole'}
   assert set(preferences.claims(alone)) == {NARROW, CLOSE, INTENSE}
