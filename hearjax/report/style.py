@@ -62,4 +62,8 @@ def save(figure: Figure, path: str | os.PathLike) -> None:
   Raises:
     OSError: The file cannot be written.
   """
+  # Once: matplotlib would lay out again, and draw, before it draws.
+  if (engine := figure.get_layout_engine()) is not None:
+    engine.execute(figure)
+    figure.set_layout_engine('none')
   write_whole(pathlib.Path(path), lambda temporary: figure.savefig(temporary, format='png', dpi=DPI))
