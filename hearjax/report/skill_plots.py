@@ -11,8 +11,8 @@ from sklearn.metrics import roc_curve
 
 from hearjax.checks import UserError
 from hearjax.report import style
-from hearjax.verification.predictions import average_seeds
-from hearjax.verification.skill import reliability
+from hearjax.verification.calibration import EACH, HALF, ONE, OWN, calibrate
+from hearjax.verification.reliability import reliability_curve
 
 LABELS = {
   'cnn': 'CNN',
@@ -30,8 +30,15 @@ STYLES = {
   'da_kernel': (style.BLACK, 'D'),
 }
 OTHER_STYLES = ((style.ORANGE, 'P'), (style.SKY, 'X'), (style.GREY, '*'))
+THRESHOLDS = {
+  OWN: 'threshold of the model',
+  HALF: 'threshold 0.5',
+  ONE: 'one threshold for all lead times',
+  EACH: 'calibrated for each lead time',
+}
 DODGE_HOURS = 0.35  # Between the bars of neighbouring models, which would hide each other.
-RELIABILITY_BINS = 6
+COLUMNS = 3  # Of panels in a figure.
+BAND_RESAMPLES = 200
 
 
 def label_of(model: str) -> str:
@@ -39,13 +46,13 @@ def label_of(model: str) -> str:
   return LABELS.get(model, style.literal(model))
 
 
-def plot_skill(skill: Table, path: str | os.PathLike, rule: str = 'train') -> None:
+def plot_skill(skill: Table, path: str | os.PathLike, rule: str = EACH) -> None:
   """Draws the TSS of each model against time, with its 95 % interval; time runs to the right, towards emergence.
 
   Args:
     skill: What `skill_table` returned, with the meta key `survey_source`.
     path: PNG file to write.
-    rule: Which threshold: `train` or `0.5`.
+    rule: Which threshold, one of `calibration.RULES`.
 
   Raises:
     OSError: The file cannot be written.
@@ -86,11 +93,10 @@ def plot_skill(skill: Table, path: str | os.PathLike, rule: str = 'train') -> No
     ha='right',
     color='0.4',
   )
-  threshold = 'threshold chosen in training' if rule == 'train' else f'threshold {rule}'
   n_pairs = skill['n_pairs']
   n_pairs = f'{min(n_pairs)}' if min(n_pairs) == max(n_pairs) else f'{min(n_pairs)} to {max(n_pairs)}'
   axes.set_title(
-    f'{n_pairs} pairs, {threshold}, bars 95 % over pairs\n{style.source_note(skill.meta.get("survey_source"))}',
+    f'{n_pairs} pairs, {THRESHOLDS[rule]}, bars 95 % over pairs\n{style.source_note(skill.meta.get("survey_source"))}',
     fontsize=10,
   )
   figure.legend(loc='outside lower center', ncols=3, frameon=False, fontsize=9)
@@ -98,7 +104,9 @@ def plot_skill(skill: Table, path: str | os.PathLike, rule: str = 'train') -> No
 
 
 def plot_reliability(tables: Sequence[Table], interval: int, path: str | os.PathLike) -> None:
-  """Draws the ROC curve and the reliability of each model at one interval.
+  """Draws the ROC curves of all models, and the reliability of each, at one interval.
+
+  Reliability is of the probability as it came, and of the calibrated one with its 95 % band over pairs.
 
   Args:
     tables: Predictions tables.
@@ -109,42 +117,46 @@ def plot_reliability(tables: Sequence[Table], interval: int, path: str | os.Path
     UserError: No model has forecasts for both classes at the interval.
     OSError: The file cannot be written.
   """
-  figure = Figure(figsize=(9.0, 4.8), layout='constrained')
-  left, right = figure.subplots(1, 2)
-  for axes in (left, right):
-    axes.plot([0, 1], [0, 1], color='0.6', linewidth=0.8, linestyle=':')
-    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect='equal')
   models = [table.meta['model'] for table in tables]
+  parts = {}
   for model, table in zip(models, tables, strict=True):
-    averaged = average_seeds(table)
+    averaged = calibrate(table)
     part = averaged[averaged['interval'] == interval]
     if len(set(part['label'])) == 2:
-      _draw_model(left, right, part, model, _style_of(model, models))
-  handles, labels = right.get_legend_handles_labels()
-  if not handles:
+      parts[model] = part
+  if not parts:
     raise UserError(f'No model has forecasts for both classes at interval {interval}: there is no ROC curve to draw.')
-  left.set(xlabel='False alarm rate (POFD)', ylabel='Detection rate (POD)', title='ROC')
-  right.set(xlabel='Forecast probability', ylabel='Observed frequency', title='Reliability (bars: 1 standard error)')
+  columns = min(len(parts) + 1, COLUMNS)
+  lines = -(-(len(parts) + 1) // columns)
+  figure = Figure(figsize=(3.4 * columns, 3.5 * lines + 0.5), layout='constrained')
+  panels = figure.subplots(lines, columns, squeeze=False).ravel()
+  for axes in panels[len(parts) + 1 :]:
+    axes.remove()
+  for axes in panels[: len(parts) + 1]:
+    axes.plot([0, 1], [0, 1], color='0.6', linewidth=0.8, linestyle=':')
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect='equal')
+  panels[0].set(xlabel='False alarm rate (POFD)', ylabel='Detection rate (POD)', title='ROC')
+  for axes, (model, part) in zip(panels[1:], parts.items(), strict=False):
+    colour, _ = _style_of(model, models)
+    false_alarms, hits, _ = roc_curve(part['label'], part['probability'], drop_intermediate=False)
+    panels[0].plot(false_alarms, hits, color=colour, linewidth=1.4, label=label_of(model))
+    axes.set(xlabel='Forecast probability', ylabel='Observed frequency', title=label_of(model))
+    _draw_reliability(axes, part, colour)
+  panels[0].legend(loc='lower right', frameon=False, fontsize=8)
+  panels[1].legend(loc='upper left', frameon=False, fontsize=8)
   figure.suptitle(f'Interval TI{interval:+03d}. {style.source_note(tables[0].meta.get("survey_source"))}', fontsize=10)
-  figure.legend(handles, labels, loc='outside lower center', ncols=3, frameon=False, fontsize=9)
   style.save(figure, path)
 
 
-def _draw_model(left: Axes, right: Axes, part: Table, model: str, look: tuple[str, str]) -> None:
-  colour, marker = look
-  false_alarms, hits, _ = roc_curve(part['label'], part['probability'], drop_intermediate=False)
-  left.plot(false_alarms, hits, color=colour, linewidth=1.4)
-  bins = reliability(part['label'], part['probability'], RELIABILITY_BINS)
-  error = np.sqrt(bins['frequency'] * (1 - bins['frequency']) / bins['n'])
-  right.errorbar(
-    bins['probability'],
-    bins['frequency'],
-    error,
-    color=colour,
-    marker=marker,
-    markersize=5,
-    linewidth=1,
-    label=label_of(model),
+def _draw_reliability(axes: Axes, part: Table, colour: str) -> None:
+  plain, calibrated = (
+    reliability_curve(np.asarray(part['label']), np.asarray(part[name]), np.asarray(part['pair_id']), resamples, 0)
+    for name, resamples in (('probability', 1), ('calibrated', BAND_RESAMPLES))
+  )
+  axes.plot(plain['probability'], plain['frequency'], color='0.5', linewidth=1, label='as it came')
+  axes.plot(calibrated['probability'], calibrated['frequency'], color=colour, linewidth=1.6, label='calibrated, 95 %')
+  axes.fill_between(
+    calibrated['probability'], calibrated['low'], calibrated['high'], color=colour, alpha=0.2, linewidth=0
   )
 
 

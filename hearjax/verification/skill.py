@@ -19,12 +19,11 @@ from astropy.table import Table
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from hearjax.checks import UserError
-from hearjax.verification.predictions import average_seeds
+from hearjax.verification.calibration import EACH, RULES, calibrate, forecast
 from hearjax.verification.resampling import confidence_interval, draw_counts
 from hearjax.verification.scores import contingency, hss, pod, pofd, tss
 
 HOURS_TOLERANCE = 0.5  # Between tables of one survey [h]; the intervals are 5.3 h apart.
-RULES = ('0.5', 'train')  # Which threshold a forecast is compared with: one half, or the one chosen in training.
 
 
 def common_rows(tables: Sequence[Table]) -> list[Table]:
@@ -76,7 +75,7 @@ def common_rows(tables: Sequence[Table]) -> list[Table]:
 
 
 def skill_table(tables: Sequence[Table], resamples: int, seed: int) -> Table:
-  """Scores each model at each interval, with both thresholds.
+  """Scores each model at each interval, with all threshold rules (`calibration.RULES`).
 
   Args:
     tables: Predictions tables, as `read_predictions` returns them.
@@ -85,21 +84,22 @@ def skill_table(tables: Sequence[Table], resamples: int, seed: int) -> Table:
 
   Returns:
     One row for each model, threshold rule and interval. `tss_low` and `tss_high` bound the 95 % percentile interval;
-    `tss_fold_mean` and `tss_fold_std` are over the folds; `auc` and `brier` pool the folds; `bss` is the skill of
-    `brier` over the constant forecast of the scored magnetograms' own share of events.
+    `tss_fold_mean` and `tss_fold_std` are over the folds; `auc` and `brier` pool the folds, of the calibrated
+    probability for the rule `each`; `bss` is the skill of `brier` over the constant forecast of the scored
+    magnetograms' own share of events.
 
   Raises:
     UserError: `resamples` is not positive, or a model has both classes at no interval.
   """
   rows = []
   for table in tables:
-    averaged = average_seeds(table)
+    averaged = calibrate(table)
     _warn_of_one_class(table.meta['model'], averaged)
     for rule in RULES:
       low, high = confidence_interval(_bootstrap(averaged, rule, resamples, seed)[1])
       for index, interval in enumerate(np.unique(averaged['interval'])):
         part = averaged[averaged['interval'] == interval]
-        counts = contingency(part['label'], _forecast(part, rule)).sum(axis=0)
+        counts = contingency(part['label'], forecast(part, rule)).sum(axis=0)
         rows.append(
           {
             'model': table.meta['model'],
@@ -111,7 +111,7 @@ def skill_table(tables: Sequence[Table], resamples: int, seed: int) -> Table:
             'pod': pod(counts),
             'pofd': pofd(counts),
             'hss': hss(counts),
-            **_probability_scores(part),
+            **_probability_scores(part, rule),
             'threshold_rule': rule,
           }
         )
@@ -119,14 +119,14 @@ def skill_table(tables: Sequence[Table], resamples: int, seed: int) -> Table:
 
 
 def skill_mean_table(tables: Sequence[Table], resamples: int, seed: int) -> Table:
-  """Averages the TSS of each model over the intervals before emergence (hours < 0), with both thresholds.
+  """Averages the TSS of each model over the intervals before emergence (hours < 0), with all threshold rules.
 
   Arguments as for `skill_table`. A pair is drawn with all its intervals, so that the bounds allow for how the
   intervals of one region go together. An interval without both classes does not count.
   """
   rows = []
   for table in tables:
-    averaged = average_seeds(table)
+    averaged = calibrate(table)
     for rule in RULES:
       value, samples, described = _mean_before_emergence(averaged, *_bootstrap(averaged, rule, resamples, seed))
       low, high = confidence_interval(samples)
@@ -150,7 +150,7 @@ def difference_tables(tables: Sequence[Table], reference: str, resamples: int, s
   Raises:
     UserError: No table is that of the reference.
   """
-  averaged = {table.meta['model']: average_seeds(table) for table in tables}
+  averaged = {table.meta['model']: calibrate(table) for table in tables}
   if reference not in averaged:
     raise UserError(f'No predictions table is of the model {reference}; there are {", ".join(averaged)}.')
   rows, mean_rows = [], []
@@ -173,36 +173,12 @@ def difference_tables(tables: Sequence[Table], reference: str, resamples: int, s
   return _with_hours(rows), Table(mean_rows)
 
 
-def reliability(label: np.ndarray, probability: np.ndarray, n_bins: int) -> dict[str, np.ndarray]:
-  """Groups forecasts by probability into bins of equal population.
-
-  Args:
-    label: `[n]` 1 for PE, 0 for NE.
-    probability: `[n]` forecast probability of PE.
-    n_bins: Number of bins.
-
-  Returns:
-    `[n_bins]` each: mean `probability`, observed `frequency` of PE, and `n` of the bin.
-  """
-  bins = np.array_split(np.argsort(np.asarray(probability), kind='stable'), n_bins)
-  bins = [rows for rows in bins if len(rows)]
-  return {
-    'probability': np.array([np.mean(np.asarray(probability)[rows]) for rows in bins]),
-    'frequency': np.array([np.mean(np.asarray(label)[rows]) for rows in bins]),
-    'n': np.array([len(rows) for rows in bins]),
-  }
-
-
-def _forecast(averaged: Table, rule: str) -> np.ndarray:
-  return np.asarray(averaged['probability'] >= (0.5 if rule == '0.5' else averaged['threshold']))
-
-
 def _bootstrap(averaged: Table, rule: str, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
   """Returns the TSS `[interval]`, and that of resampled pairs `[resample, interval]`."""
   pairs, pair = np.unique(averaged['pair_id'], return_inverse=True)
   intervals, interval = np.unique(averaged['interval'], return_inverse=True)
   counts = np.zeros((len(pairs), len(intervals), 4))
-  np.add.at(counts, (pair, interval), contingency(averaged['label'], _forecast(averaged, rule)))
+  np.add.at(counts, (pair, interval), contingency(averaged['label'], forecast(averaged, rule)))
   n_drawn = draw_counts(len(pairs), resamples, seed)
   return tss(counts.sum(axis=0)), tss(np.tensordot(n_drawn, counts, axes=1))
 
@@ -229,7 +205,7 @@ def _describe_interval(part: Table) -> dict[str, float]:
 def _fold_scores(part: Table, rule: str) -> dict[str, float]:
   folds, fold = np.unique(part['fold'], return_inverse=True)
   counts = np.zeros((len(folds), 4))
-  np.add.at(counts, fold, contingency(part['label'], _forecast(part, rule)))
+  np.add.at(counts, fold, contingency(part['label'], forecast(part, rule)))
   scores = tss(counts)
   scores = scores[np.isfinite(scores)]
   return {
@@ -238,8 +214,8 @@ def _fold_scores(part: Table, rule: str) -> dict[str, float]:
   }
 
 
-def _probability_scores(part: Table) -> dict[str, float]:
-  label, probability = np.asarray(part['label']), np.asarray(part['probability'])
+def _probability_scores(part: Table, rule: str) -> dict[str, float]:
+  label, probability = (np.asarray(part[name]) for name in ('label', 'calibrated' if rule == EACH else 'probability'))
   brier = brier_score_loss(label, probability, pos_label=1)
   share = np.mean(label)
   if share in (0, 1):

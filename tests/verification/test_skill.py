@@ -5,7 +5,8 @@ import pytest
 from astropy.table import vstack
 from scipy.special import expit
 
-from hearjax.verification.skill import RULES, common_rows, difference_tables, reliability, skill_mean_table, skill_table
+from hearjax.verification.calibration import RULES
+from hearjax.verification.skill import common_rows, difference_tables, skill_mean_table, skill_table
 from tests.hand_made import make_table, random_table
 
 SKILL_COLUMNS = [
@@ -202,13 +203,3 @@ def test_same_seed_same_table_other_seed_other_bounds():
   first, again, other = (skill_table([table], 200, seed) for seed in (0, 0, 1))
   assert np.all(first.as_array() == again.as_array())
   assert np.all(first['tss'] == other['tss']) and np.any(first['tss_low'] != other['tss_low'])
-
-
-def test_reliability_bins_are_equally_filled():
-  rng = np.random.default_rng(0)
-  probability = rng.uniform(size=6000)
-  bins = reliability(rng.uniform(size=6000) < probability, probability, 6)
-  np.testing.assert_array_equal(bins['n'], 1000)
-  # Forecasts that mean what they say lie on the diagonal.
-  np.testing.assert_allclose(bins['frequency'], bins['probability'], atol=0.05)
-  assert len(reliability(np.array([0, 1]), np.array([0.2, 0.7]), 6)['n']) == 2
