@@ -13,7 +13,7 @@ import numpy as np
 
 from hearjax.checks import UserError
 from hearjax.files import told_as_damaged, write_whole
-from hearjax.survey.links import group_pairs, linked_pairs
+from hearjax.survey.links import GAP_DAYS, SEPARATION_DEG, group_pairs, linked_pairs
 from hearjax.survey.survey import Survey, checksum
 
 
@@ -59,8 +59,8 @@ def make_splits(
   n_folds: int,
   seed: int,
   validation_fraction: float = 0.15,
-  separation_deg: float = 15.0,
-  gap_days: float = 3.0,
+  separation_deg: float = SEPARATION_DEG,
+  gap_days: float = GAP_DAYS,
 ) -> Splits:
   """Deals the pairs of a survey out to folds.
 
@@ -69,8 +69,7 @@ def make_splits(
     n_folds: Number of folds, at least 2.
     seed: Seed of the draw.
     validation_fraction: Share of a fold's training pairs that is kept for early stopping and thresholds.
-    separation_deg: See `Splits`; the default is about the width of the default patch, so that linked patches overlap.
-    gap_days: See `Splits`.
+    separation_deg, gap_days: See `Splits`.
 
   Raises:
     UserError: There are more folds than independent groups of pairs, or too few pairs to train on.

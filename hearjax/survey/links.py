@@ -10,6 +10,9 @@ from scipy.sparse.csgraph import connected_components
 
 from hearjax.survey.survey import Survey
 
+SEPARATION_DEG = 15.0  # About the width of the default patch, so that linked patches overlap.
+GAP_DAYS = 3.0
+
 
 def group_pairs(survey: Survey, separation_deg: float, gap_days: float) -> np.ndarray:
   """Returns `[n_pairs]` the group of every pair of `survey.pair_ids`; linked pairs share a group.
