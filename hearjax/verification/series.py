@@ -1,9 +1,9 @@
 """Forecasts of other programs that are time series: one value for a region every so often.
 
 Recurrent networks and transformers that follow a region give such series (for example Kasapis et al. 2024,
-arXiv:2402.08890, of the continuum intensity, from acoustic power). To be scored beside models that look at the intervals of a
-survey, a series is read at each of them: its last value that was issued while the interval lasted, so that it knows
-nothing later than what a magnetogram of that interval may show.
+arXiv:2402.08890, of the continuum intensity, from acoustic power). To be scored beside models that look at the
+intervals of a survey, a series is read at each of them: its last value that was issued while the interval lasted, so
+that it knows nothing later than what a magnetogram of that interval may show.
 """
 
 import os
@@ -82,8 +82,8 @@ def predictions_of_series(series: Table, survey: Survey, fold_of_pair: Mapping[s
       found.append(value[of_region[inside[np.argmax(hours[inside])]]])
   if not rows:
     raise UserError(
-      f'{name} has no value within an interval of the survey; check the names of its regions, and that its times are in '
-      'UTC, or hours relative to emergence.'
+      f'{name} has no value within an interval of the survey; check the names of its regions, and that its times are '
+      'in UTC, or hours relative to emergence.'
     )
   rows, found = np.array(rows), np.array(found)
   if 'probability' in series.colnames:
