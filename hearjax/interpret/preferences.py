@@ -32,7 +32,7 @@ from hearjax.interpret.synthetic import BIPOLE, FIXED, WINDOW
 from hearjax.verification.resampling import confidence_interval
 
 FIELDS = 'sd of fields'  # Unit of effects: the standard deviation of the mean output over the fields of a family.
-SMALLEST, SMALLEST_OF_FLUX = 0.1, 0.5  # Effects that matter; an output that follows one axis alone gives 2.1 or so.
+SMALLEST, SMALLEST_OF_FLUX = 0.1, 0.5  # Effects that matter; an output that follows one axis alone gives 2.4 or so.
 SIGNLESS = (UNTRAINED, EXCHANGED)  # Whether their output grows or falls with flux is chance.
 SIZES = ('width', 'distance', 'scale')
 FLUX = 'flux'
