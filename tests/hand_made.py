@@ -96,7 +96,7 @@ DOMAIN = {
 }
 
 
-HOURS = {-5: -24.27, -1: -2.93, 0: 2.4}
+HOURS = {-5: -24.27, -4: -18.93, -3: -13.6, -2: -8.27, -1: -2.93, 0: 2.4}
 
 
 def make_table(probability, model='cnn', intervals=(-1,), threshold=0.5, n_folds=4, seed=0) -> Table:

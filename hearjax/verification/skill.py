@@ -94,7 +94,7 @@ def skill_table(tables: Sequence[Table], resamples: int, seed: int) -> Table:
   rows = []
   for table in tables:
     averaged = calibrate(table)
-    _warn_of_one_class(table.meta['model'], averaged)
+    _check_classes(table.meta['model'], averaged)
     for rule in RULES:
       low, high = confidence_interval(_bootstrap(averaged, rule, resamples, seed)[1])
       for index, interval in enumerate(np.unique(averaged['interval'])):
@@ -223,7 +223,12 @@ def _probability_scores(part: Table, rule: str) -> dict[str, float]:
   return {'auc': roc_auc_score(label, probability), 'brier': brier, 'bss': 1 - brier / (share * (1 - share))}
 
 
-def _warn_of_one_class(model: str, averaged: Table) -> None:
+def _check_classes(model: str, averaged: Table) -> None:
+  """Raises UserError where there is nothing to score or to draw, warns where an interval has one class."""
+  if len(set(averaged['pair_id'])) < 2:
+    raise UserError(
+      f'{model} forecasts a single pair, {averaged["pair_id"][0]}: no interval can be given; forecast more.'
+    )
   intervals = np.unique(averaged['interval']).tolist()
   single = [interval for interval in intervals if len(set(averaged['label'][averaged['interval'] == interval])) < 2]
   if single == intervals:

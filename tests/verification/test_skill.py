@@ -5,6 +5,7 @@ import pytest
 from astropy.table import vstack
 from scipy.special import expit
 
+from hearjax.checks import UserError
 from hearjax.verification.calibration import RULES
 from hearjax.verification.skill import common_rows, difference_tables, skill_mean_table, skill_table
 from tests.hand_made import make_table, random_table
@@ -203,3 +204,8 @@ def test_same_seed_same_table_other_seed_other_bounds():
   first, again, other = (skill_table([table], 200, seed) for seed in (0, 0, 1))
   assert np.all(first.as_array() == again.as_array())
   assert np.all(first['tss'] == other['tss']) and np.any(first['tss_low'] != other['tss_low'])
+
+
+def test_a_single_pair_is_refused():
+  with pytest.raises(UserError, match='a single pair, pair000'):
+    skill_table([random_table(n_pairs=1, n_folds=1)], 20, 0)
