@@ -84,8 +84,8 @@ def skill_table(tables: Sequence[Table], resamples: int, seed: int) -> Table:
 
   Returns:
     One row for each model, threshold rule and interval. `tss_low` and `tss_high` bound the 95 % percentile interval;
-    `tss_fold_mean` and `tss_fold_std` are over the folds; `auc` and `brier` pool the folds, of the calibrated
-    probability for the rule `each`; `bss` is the skill of `brier` over the constant forecast of the scored
+    `tss_fold_mean` and `tss_fold_std` are over the folds; `auc` and `brier` pool the folds, the latter of the
+    calibrated probability for the rule `each`; `bss` is the skill of `brier` over the constant forecast of the scored
     magnetograms' own share of events.
 
   Raises:
@@ -220,7 +220,8 @@ def _probability_scores(part: Table, rule: str) -> dict[str, float]:
   share = np.mean(label)
   if share in (0, 1):
     return {'auc': np.nan, 'brier': brier, 'bss': np.nan}
-  return {'auc': roc_auc_score(label, probability), 'brier': brier, 'bss': 1 - brier / (share * (1 - share))}
+  # Of the model as it came: calibrating moves folds against each other, and within a fold it ranks as before.
+  return {'auc': roc_auc_score(label, part['logit']), 'brier': brier, 'bss': 1 - brier / (share * (1 - share))}
 
 
 def _check_classes(model: str, averaged: Table) -> None:
