@@ -19,9 +19,10 @@ from hearjax.checks import UserError
 from hearjax.files import read_table, write_table
 from hearjax.interpret.maps import Subject, subject_logits
 from hearjax.interpret.references import EXCHANGED, FIELD_METER, FLUX_METER, GROUPS, MEMBERS, UNTRAINED
-from hearjax.interpret.statistics import Draws, auc, over_subjects
+from hearjax.interpret.statistics import Draws, over_subjects
 from hearjax.survey.survey import Survey
 from hearjax.verification.resampling import confidence_interval
+from hearjax.verification.scores import auc
 
 SUPPORTED, CONTRADICTED, UNKNOWN = VERDICTS = ('supported', 'contradicted', 'cannot tell')
 BESIDE = 'beside'  # Role of a reference that may have the effect, too.

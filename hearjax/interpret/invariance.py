@@ -21,11 +21,11 @@ from scipy import ndimage
 from hearjax.interpret.findings import Claim, Samples
 from hearjax.interpret.maps import MEMBERS, Subject, finite_logits, trained_threshold
 from hearjax.interpret.references import EXCHANGED, FLUX_METER, UNTRAINED
-from hearjax.interpret.statistics import Draws, auc, over_subjects, spread
+from hearjax.interpret.statistics import Draws, over_subjects, spread
 from hearjax.maps import transforms
 from hearjax.survey.survey import Survey
 from hearjax.verification.resampling import confidence_interval
-from hearjax.verification.scores import contingency, tss
+from hearjax.verification.scores import auc, contingency, tss
 
 RING_PX = 4.0  # Width of the rings within which pixels change places; our choice.
 SHIFTS_PX = (1.0, 2.0, 4.0, 8.0)

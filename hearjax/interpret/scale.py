@@ -28,11 +28,12 @@ from hearjax.checks import UserError, check_positive
 from hearjax.interpret.findings import SIGMA, Claim, Samples
 from hearjax.interpret.maps import MEMBERS, Subject, control_rows, draw_places, visible_grid, visible_patches
 from hearjax.interpret.network import logits
-from hearjax.interpret.statistics import Draws, auc, highest, over_subjects, spread, weighted_mean
+from hearjax.interpret.statistics import Draws, highest, over_subjects, spread, weighted_mean
 from hearjax.maps import synthetic, transforms
 from hearjax.maps.synthetic import SIGMA_OF_FWHM, Grid
 from hearjax.survey.survey import Survey
 from hearjax.verification.resampling import CONFIDENCE, confidence_interval
+from hearjax.verification.scores import auc
 
 WIDTH = Claim(
   'width', 'The networks answer most to poles of one width, to narrower and to wider ones less', SIGMA, 0.25

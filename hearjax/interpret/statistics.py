@@ -1,4 +1,4 @@
-"""Numbers that several methods of interpretation share: draws of pairs and networks, weighted means, peaks, the AUC."""
+"""Numbers that several methods of interpretation share: draws of pairs and networks, weighted means, peaks."""
 
 import dataclasses
 
@@ -52,7 +52,7 @@ def over_subjects(samples: np.ndarray, seed: int) -> np.ndarray:
   return np.divide(sums, total, out=np.full(len(total), np.nan), where=total > 0)
 
 
-# --- Scores -------------------------------------------------------------------------------------------------------
+# --- Numbers -------------------------------------------------------------------------------------------------------
 
 
 def highest(lengths: np.ndarray, values: np.ndarray) -> float:
@@ -79,30 +79,6 @@ def weighted_mean(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
   sums = weight @ values.astype(float)
   total = np.asarray(weight.sum(axis=-1), float).reshape(weight.shape[:-1] + (1,) * (values.ndim - 1))
   return np.divide(sums, total, out=np.full(sums.shape, np.nan), where=total != 0)
-
-
-def auc(label: np.ndarray, logit: np.ndarray, weight: np.ndarray) -> np.ndarray:
-  """Returns the probability that a PE magnetogram has a larger logit than an NE one; ties count one half.
-
-  Without weights this is the area under the ROC curve (Hanley & McNeil 1982, Radiology 143, 29).
-
-  Args:
-    label: `[n]` 1 for PE, 0 for NE.
-    logit: `[n]` logits, of one network.
-    weight: `[..., n]` how often each counts.
-
-  Returns:
-    `[...]` the probability; NaN where no two classes meet.
-  """
-  order = np.argsort(logit, kind='stable')
-  starts = np.flatnonzero(np.diff(logit[order], prepend=-np.inf))
-  positive, negative = (
-    np.add.reduceat(weight[..., order] * (label[order] == value), starts, axis=-1, dtype=float) for value in (1, 0)
-  )
-  below = np.cumsum(negative, axis=-1) - negative
-  wins = np.sum(positive * (below + negative / 2), axis=-1)
-  meetings = positive.sum(axis=-1) * negative.sum(axis=-1)
-  return np.divide(wins, meetings, out=np.full(meetings.shape, np.nan), where=meetings > 0)
 
 
 def spread(logit: np.ndarray) -> float:

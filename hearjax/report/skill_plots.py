@@ -46,6 +46,12 @@ def label_of(model: str) -> str:
   return LABELS.get(model, style.literal(model))
 
 
+def style_of(model: str, models: Sequence[str]) -> tuple[str, str]:
+  """Returns the colour and the marker of a model among those that are drawn."""
+  others = [name for name in models if name not in STYLES]
+  return STYLES[model] if model in STYLES else OTHER_STYLES[others.index(model) % len(OTHER_STYLES)]
+
+
 def plot_skill(skill: Table, path: str | os.PathLike, rule: str = EACH) -> None:
   """Draws the TSS of each model against time, with its 95 % interval; time runs to the right, towards emergence.
 
@@ -66,7 +72,7 @@ def plot_skill(skill: Table, path: str | os.PathLike, rule: str = EACH) -> None:
   for index, model in enumerate(models):
     rows = skill[skill['model'] == model]
     rows.sort('hours')
-    colour, marker = _style_of(model, models)
+    colour, marker = style_of(model, models)
     hours = np.asarray(rows['hours']) + (index - (len(models) - 1) / 2) * DODGE_HOURS
     bars = np.abs(np.stack([rows['tss_low'], rows['tss_high']]) - np.asarray(rows['tss']))
     axes.plot(hours, rows['tss'], color=colour, linewidth=1, alpha=0.6)
@@ -137,7 +143,7 @@ def plot_reliability(tables: Sequence[Table], interval: int, path: str | os.Path
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect='equal')
   panels[0].set(xlabel='False alarm rate (POFD)', ylabel='Detection rate (POD)', title='ROC')
   for axes, (model, part) in zip(panels[1:], parts.items(), strict=False):
-    colour, _ = _style_of(model, models)
+    colour, _ = style_of(model, models)
     false_alarms, hits, _ = roc_curve(part['label'], part['probability'], drop_intermediate=False)
     panels[0].plot(false_alarms, hits, color=colour, linewidth=1.4, label=label_of(model))
     axes.set(xlabel='Forecast probability', ylabel='Observed frequency', title=label_of(model))
@@ -158,8 +164,3 @@ def _draw_reliability(axes: Axes, part: Table, colour: str) -> None:
   axes.fill_between(
     calibrated['probability'], calibrated['low'], calibrated['high'], color=colour, alpha=0.2, linewidth=0
   )
-
-
-def _style_of(model: str, models: Sequence[str]) -> tuple[str, str]:
-  others = [name for name in models if name not in STYLES]
-  return STYLES[model] if model in STYLES else OTHER_STYLES[others.index(model) % len(OTHER_STYLES)]

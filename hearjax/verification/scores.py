@@ -49,6 +49,30 @@ def tss_at(label: np.ndarray, probability: np.ndarray, threshold: np.ndarray | f
   return float(tss(contingency(label, np.asarray(probability) >= threshold).sum(axis=0)))
 
 
+def auc(label: np.ndarray, logit: np.ndarray, weight: np.ndarray) -> np.ndarray:
+  """Returns the probability that a PE magnetogram has a larger logit than an NE one; ties count one half.
+
+  Without weights this is the area under the ROC curve (Hanley & McNeil 1982, Radiology 143, 29).
+
+  Args:
+    label: `[n]` 1 for PE, 0 for NE.
+    logit: `[n]` logits, of one network.
+    weight: `[..., n]` how often each counts.
+
+  Returns:
+    `[...]` the probability; NaN where no two classes meet.
+  """
+  order = np.argsort(logit, kind='stable')
+  starts = np.flatnonzero(np.diff(logit[order], prepend=-np.inf))
+  positive, negative = (
+    np.add.reduceat(weight[..., order] * (label[order] == value), starts, axis=-1, dtype=float) for value in (1, 0)
+  )
+  below = np.cumsum(negative, axis=-1) - negative
+  wins = np.sum(positive * (below + negative / 2), axis=-1)
+  meetings = positive.sum(axis=-1) * negative.sum(axis=-1)
+  return np.divide(wins, meetings, out=np.full(meetings.shape, np.nan), where=meetings > 0)
+
+
 def best_threshold(label: np.ndarray, probability: np.ndarray) -> float:
   """Returns the threshold of largest True Skill Statistic; a probability at or above it forecasts emergence.
 

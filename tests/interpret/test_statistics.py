@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
 
-from hearjax.interpret.statistics import Draws, auc, highest, over_subjects, weighted_mean
+from hearjax.interpret.statistics import Draws, highest, over_subjects, weighted_mean
 from tests.conftest import make_survey
 
 
@@ -50,10 +49,3 @@ def test_peak_is_the_vertex_of_a_parabola_in_the_logarithm():
 def test_mean_under_weights():
   np.testing.assert_allclose(weighted_mean(np.array([1.0, 4.0]), np.array([[1, 1], [3, 0]])), [2.5, 1.0])
   assert np.isnan(weighted_mean(np.ones(2), np.zeros(2)))
-
-
-def test_auc_is_that_of_scikit_learn_with_weights_and_ties():
-  rng = np.random.default_rng(0)
-  label, logit, weight = rng.integers(0, 2, 60), rng.integers(0, 9, 60) / 2, rng.integers(0, 4, (3, 60))
-  np.testing.assert_allclose(auc(label, logit, weight), [roc_auc_score(label, logit, sample_weight=w) for w in weight])
-  assert np.isnan(auc(np.ones(4), np.arange(4.0), np.ones(4)))

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 from scores.categorical import BinaryContingencyManager
+from sklearn.metrics import roc_auc_score
 from xarray import DataArray
 
 from hearjax.verification.scores import (
   _best_thresholds,
   at_prior,
+  auc,
   best_threshold,
   contingency,
   hss,
@@ -116,3 +118,10 @@ def test_probabilities_at_another_prior():
   for prior in (0.0, 1.0, -1, np.nan):
     with pytest.raises(ValueError, match='a share between 0 and 1'):
       at_prior(0.5, prior)
+
+
+def test_auc_is_that_of_scikit_learn_with_weights_and_ties():
+  rng = np.random.default_rng(0)
+  label, logit, weight = rng.integers(0, 2, 60), rng.integers(0, 9, 60) / 2, rng.integers(0, 4, (3, 60))
+  np.testing.assert_allclose(auc(label, logit, weight), [roc_auc_score(label, logit, sample_weight=w) for w in weight])
+  assert np.isnan(auc(np.ones(4), np.arange(4.0), np.ones(4)))
