@@ -1,13 +1,22 @@
-"""Cross-validates discriminant analyses of magnetogram features: what the network is measured against."""
+"""Cross-validates discriminant analyses of magnetogram features: what the network is measured against.
 
+Where it is asked for, they are fitted many times more: with labels exchanged within pairs, which tests whether they
+have any skill, and to fewer pairs, which tells whether more pairs would help.
+"""
+
+import functools
 import pathlib
 import sys
 
+from astropy.table import Table, vstack
+
 import hearjax
 from hearjax.checks import UserError
+from hearjax.files import write_table
 from hearjax.models.discriminant import DISCRIMINANTS, DiscriminantSettings, survey_features
 from hearjax.survey.folds import read_or_make_splits, read_splits, write_splits
 from hearjax.training.workdir import SPLITS_NAME
+from hearjax.verification.intervals import learning_curve, permutation_table
 from hearjax.verification.predictions import PREDICTIONS, write_predictions
 
 from . import cli
@@ -17,6 +26,9 @@ def define_flags(flags: cli.Flags) -> None:
   flags.common('survey', 'workdir', 'seed', 'overwrite', 'max_missing')
   flags.integer('folds', 10, 'Folds of the cross-validation, by pair; those of the work directory if it has some.')
   flags.listed('models', DISCRIMINANTS, 'Which analyses.', choices=DISCRIMINANTS)
+  flags.integer('permutations', 0, 'Exchanges of the labels for the test of no skill; 0 for no test.', lower_bound=0)
+  flags.listed('learning_pairs', (), 'Training pairs of the learning curve; none for no curve.', int)
+  flags.integer('learning_draws', 5, 'Draws of these pairs.', lower_bound=1)
   flags.settings(DiscriminantSettings)
   flags.require('survey', 'workdir')
   flags.writes('workdir')
@@ -35,7 +47,7 @@ def main(flags: cli.Flags) -> None:
     splits = read_or_make_splits(path_of_splits, survey, flags.folds, flags.seed)
   write_splits(path_of_splits, splits, survey)
   features = survey_features(survey, settings)
-  failed = 0
+  failed, fitted = 0, []
   for model, path in paths.items():
     try:
       table = hearjax.discriminant_analysis(survey, splits, model, settings, features)
@@ -45,8 +57,32 @@ def main(flags: cli.Flags) -> None:
       continue
     write_predictions(path, table)
     print(f'{model}: predictions are in {path}.')
+    fitted.append(model)
+  analyses = [
+    functools.partial(hearjax.discriminant_analysis, model=model, settings=settings, features=features)
+    for model in fitted
+  ]
+  if flags.permutations:
+    tests = [permutation_table(analyse, survey, splits, flags.permutations, flags.seed) for analyse in analyses]
+    keep(directory / 'permutation.ecsv', tests)
+  if flags.learning_pairs:
+    curves = [
+      learning_curve(analyse, survey, splits, flags.learning_pairs, flags.learning_draws, flags.seed)
+      for analyse in analyses
+    ]
+    keep(directory / 'learning_curve.ecsv', curves)
   if failed:
     sys.exit(f'error: {failed} of {len(paths)} analyses could not be fitted.')
+
+
+def keep(path: pathlib.Path, tables: list[Table]) -> None:
+  """Writes tables of all models as one, and prints it."""
+  table = vstack(tables)
+  write_table(path, table)
+  for column in table.itercols():
+    if column.dtype.kind == 'f':
+      column.format = '.3f'
+  table.pprint(max_lines=-1, max_width=-1)
 
 
 if __name__ == '__main__':

@@ -53,7 +53,7 @@ def style_of(model: str, models: Sequence[str]) -> tuple[str, str]:
 
 
 def plot_skill(skill: Table, path: str | os.PathLike, rule: str = EACH) -> None:
-  """Draws the TSS of each model against time, with its 95 % interval; time runs to the right, towards emergence.
+  """Draws the TSS of each model against time, with both 95 % intervals; time runs to the right, towards emergence.
 
   Args:
     skill: What `skill_table` returned, with the meta key `survey_source`.
@@ -74,19 +74,11 @@ def plot_skill(skill: Table, path: str | os.PathLike, rule: str = EACH) -> None:
     rows.sort('hours')
     colour, marker = style_of(model, models)
     hours = np.asarray(rows['hours']) + (index - (len(models) - 1) / 2) * DODGE_HOURS
-    bars = np.abs(np.stack([rows['tss_low'], rows['tss_high']]) - np.asarray(rows['tss']))
     axes.plot(hours, rows['tss'], color=colour, linewidth=1, alpha=0.6)
-    axes.errorbar(
-      hours,
-      rows['tss'],
-      bars,
-      fmt=marker,
-      color=colour,
-      markersize=5,
-      elinewidth=1.2,
-      label=label_of(model),
-    )
-  lowest = np.nanmin(np.append(skill['tss_low'], 0))
+    for kind, width, name in (('tss_refit', 0.8, None), ('tss', 2.2, label_of(model))):
+      bars = np.abs(np.stack([rows[f'{kind}_low'], rows[f'{kind}_high']]) - np.asarray(rows['tss']))
+      axes.errorbar(hours, rows['tss'], bars, fmt=marker, color=colour, markersize=5, elinewidth=width, label=name)
+  lowest = np.nanmin(np.append(skill['tss_refit_low'], 0))
   axes.set(
     xlabel='Middle of the averaging window relative to emergence [h]',
     ylabel='True Skill Statistic',
@@ -102,7 +94,8 @@ def plot_skill(skill: Table, path: str | os.PathLike, rule: str = EACH) -> None:
   n_pairs = skill['n_pairs']
   n_pairs = f'{min(n_pairs)}' if min(n_pairs) == max(n_pairs) else f'{min(n_pairs)} to {max(n_pairs)}'
   axes.set_title(
-    f'{n_pairs} pairs, {THRESHOLDS[rule]}, bars 95 % over pairs\n{style.source_note(skill.meta.get("survey_source"))}',
+    f'{n_pairs} pairs, {THRESHOLDS[rule]}; bars: 95 % over pairs, thin over folds and training, too\n'
+    f'{style.source_note(skill.meta.get("survey_source"))}',
     fontsize=10,
   )
   figure.legend(loc='outside lower center', ncols=3, frameon=False, fontsize=9)

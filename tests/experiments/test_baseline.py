@@ -1,5 +1,8 @@
 """The script `baseline`, and `verify` on what it leaves, without a network."""
 
+import numpy as np
+
+from hearjax.files import read_table
 from hearjax.survey.archive import write_survey
 from hearjax.survey.folds import make_splits, read_splits
 from hearjax.verification.predictions import read_predictions
@@ -29,6 +32,17 @@ def test_scripts_from_survey_to_scores(tmp_path):
   write_survey(tmp_path / 'other', survey_apart(6))
   sentence = fail('verify', f'--survey={tmp_path}/other', where[1], '--overwrite')
   assert 'The predictions are of another survey than' in sentence
+
+
+def test_analyses_are_fitted_again_where_it_is_asked_for(tmp_path):
+  write_survey(tmp_path / 'survey', survey_apart(12))
+  where = f'--survey={tmp_path}/survey', f'--workdir={tmp_path}/work', '--folds=2', '--models=da_flux'
+  printed = succeed('baseline', *where, '--permutations=3', '--learning_pairs=4,6', '--learning_draws=1')
+  assert 'p_value' in printed and 'training_pairs' in printed
+  tests, curve = (read_table(tmp_path / 'work' / f'{name}.ecsv') for name in ('permutation', 'learning_curve'))
+  assert set(tests['model']) == {'da_flux'} and np.all((tests['p_value'] >= 0.25) & (tests['p_value'] <= 1))
+  assert set(curve['training_pairs']) == {4, 6} and len(curve) == 2 * len(tests)
+  assert 'must lie between 1 and 6' in fail('baseline', *where, '--learning_pairs=7', '--overwrite')
 
 
 def test_a_model_that_cannot_be_fitted_does_not_stop_the_others(tmp_path):

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 from astropy.table import Table
+from scipy.stats import norm
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from experiments.studying import error_rates
+from experiments.studying import coverage, error_rates
 from hearjax.interpret.findings import SUPPORTED, UNKNOWN
 from hearjax.simulate.sun import Sun, change_sun
 from tests.scripts import fail, succeed
@@ -71,3 +73,53 @@ def test_a_study_of_findings_goes_on_where_it_stopped(tmp_path, monkeypatch):
   assert len(set(table['claim'])) == len(table) > 10
   assert not np.any(table['verdict'] == SUPPORTED)
   assert not succeed('study', *arguments).startswith('null')
+
+
+# --- Coverage -------------------------------------------------------------------------------------------------------
+
+
+def test_plain_intervals_hold_too_little_without_signal_and_the_others_do_not(monkeypatch):
+  monkeypatch.setattr(coverage, 'DRAWS', 150)
+  monkeypatch.setattr(coverage, 'RESAMPLES', 300)
+  found = coverage.coverage(60, 1, 0.0, calibrated=False)
+  assert found['tss'] == 0
+  assert found['plain'] < 0.92 < min(found['dealt'], found['widened'])
+  assert found['plain_width'] < found['dealt_width'] < found['widened_width']
+
+
+def test_the_truth_of_one_feature_is_that_of_normal_distributions(monkeypatch):
+  monkeypatch.setattr(coverage, 'DRAWS', 20)
+  monkeypatch.setattr(coverage, 'RESAMPLES', 20)
+  for distance in coverage.DISTANCES[1:]:
+    best = 2 * norm.cdf(distance / 2) - 1
+    assert coverage.coverage(100, 1, distance, calibrated=False)['tss'] == pytest.approx(best, abs=0.05)
+  drawn = np.random.default_rng(0).standard_normal((100, 2, 1)) + np.array([0, 2.56])[:, None]
+  fold = np.arange(100) % coverage.FOLDS
+  plain, fair = (coverage.contingency_of(coverage.log_odds(drawn, fold, calibrated)) for calibrated in (False, True))
+  # Even odds are right for normal features; calibrating changes a few forecasts near the threshold.
+  assert np.sum(plain != fair) < 0.05 * plain.size
+
+
+def test_the_analysis_of_the_study_is_linear_discriminant_analysis():
+  rng = np.random.default_rng(0)
+  drawn = rng.standard_normal((40, 2, 3)) + np.array([0, 1])[:, None]
+  fold = np.arange(40) % coverage.FOLDS
+  found = coverage.log_odds(drawn, fold, calibrated=False)
+  label, training = np.tile([0, 1], 36), drawn[fold != 2].reshape(-1, 3)
+  model = LinearDiscriminantAnalysis(solver='lsqr', priors=[0.5, 0.5]).fit(training, label)
+  np.testing.assert_allclose(found[fold == 2].ravel(), model.decision_function(drawn[fold == 2].reshape(-1, 3)))
+
+
+def test_a_study_of_coverage_goes_on_where_it_stopped(tmp_path, monkeypatch):
+  for name, value in {'DRAWS': 1, 'DEALS': 2, 'RESAMPLES': 20, 'DISTANCES': (0.0, 1.0)}.items():
+    monkeypatch.setattr(coverage, name, value)
+  arguments = ('--of=coverage', f'--out={tmp_path}/coverage.ecsv', '--pairs=30')
+  printed = succeed('study', *arguments).splitlines()
+  assert printed[0].startswith('(30, 1, 0.0, False) (')
+  table = Table.read(tmp_path / 'coverage.ecsv')
+  assert len(table) == len(set(zip(*(table[name] for name in table.colnames[:4]), strict=True))) == 6
+  again = succeed('study', *arguments).splitlines()
+  assert again == printed[-8:]
+  assert again[0] == '| pairs | features | threshold | true TSS | plain | bca | folds | widened | dealt |'
+  assert again[2].startswith('| 30 | 1 | even odds | 0.00 | ')
+  assert again[-1].startswith('| 30 | 10 | calibrated | ')

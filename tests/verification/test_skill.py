@@ -18,6 +18,8 @@ SKILL_COLUMNS = [
   'tss',
   'tss_low',
   'tss_high',
+  'tss_refit_low',
+  'tss_refit_high',
   'tss_fold_mean',
   'tss_fold_std',
   'pod',
