@@ -72,7 +72,7 @@ def main(flags: cli.Flags) -> None:
   missing = [name for name in DISCRIMINANTS if flags.overwrite or not (workdir / PREDICTIONS / f'{name}.ecsv').exists()]
   if missing:
     step('baseline', None, **common, folds=size['folds'], models=','.join(missing))
-  step('verify', None, workdir=workdir, resamples=flags.resamples, overwrite=True)
+  step('verify', None, survey=survey, workdir=workdir, resamples=flags.resamples, overwrite=True)
   for name, product in INTERPRETATION.items():
     step(name, product, **common, overwrite=True)  # What an interrupted one left is of no use.
   write_json(workdir / 'timing.json', taken)

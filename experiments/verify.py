@@ -1,62 +1,181 @@
-"""Scores predictions tables, of any model or program: skill at each interval, differences between models, figures."""
+"""Scores predictions tables, of any model or program, and says in ten lines what the scores come to.
+
+Skill at each interval, by one threshold rule for all models, differences between models, calibration, base rates and
+first alarms need the tables alone. With the survey that they are of it also asks what the skill is made of: a leak in
+the metadata, folds that know each other, the flux that is there already, parts of the disk.
+
+hearjax verify --workdir=work --survey=survey
+"""
 
 import pathlib
 
 import numpy as np
 from absl import logging
-from astropy.table import Table
+from astropy.table import Table, vstack
 
 from hearjax.checks import UserError
-from hearjax.files import visible_files, write_table
+from hearjax.files import visible_files, write_table, write_whole
+from hearjax.report.balance_plots import plot_balance
+from hearjax.report.base_rate_plots import plot_base_rates, plot_first_alarm
+from hearjax.report.matching_plots import plot_matched, plot_strata
 from hearjax.report.skill_plots import plot_reliability, plot_skill
 from hearjax.survey.archive import read_survey
-from hearjax.survey.survey import checksum
+from hearjax.survey.survey import Survey, checksum
+from hearjax.verification.alarms import first_alarm_summary, first_alarm_table
+from hearjax.verification.base_rates import BaseRateSettings, base_rate_table, budget_table
+from hearjax.verification.calibration import EACH, calibrate
+from hearjax.verification.certificate import certify_predictions
+from hearjax.verification.nuisance import balance_table, nuisance_predictions
 from hearjax.verification.predictions import PREDICTIONS, read_predictions
+from hearjax.verification.reliability import calibration_table
+from hearjax.verification.series import predictions_of_series, read_series
 from hearjax.verification.skill import common_rows, difference_tables, skill_mean_table, skill_table
+from hearjax.verification.verdict import verdict
 
 from . import cli
 
+FOLDER = 'verification'
+IN_ROOT = ('skill', 'skill_mean', 'differences', 'differences_mean')
+
 
 def define_flags(flags: cli.Flags) -> None:
-  flags.path('survey', None, 'Folder of the survey archive that the predictions must be of; not looked at without it.')
+  flags.path('survey', None, 'Folder of the survey archive that the predictions are of; less is asked without it.')
   flags.common('workdir', 'seed', 'overwrite')
   flags.paths('predictions', 'Predictions tables to score; all in the work directory for none.')
+  flags.paths(
+    'series', 'Time series of forecasts of another program to score as well (CSV or ECSV); they need --survey.'
+  )
   flags.string('reference', 'cnn', 'Model that the others are compared with.')
   flags.integer('resamples', 2000, 'Bootstrap samples of the pairs.', lower_bound=1)
+  flags.listed('tolerances_dex', (0.05, 0.1, 0.2), 'Differences of flux within which regions are matched [dex].', float)
+  flags.listed('budgets', (100.0, 10.0, 1.0), 'False alarms per disk and day that are borne.', float)
+  flags.settings(BaseRateSettings)
   flags.require('workdir')
   flags.writes('workdir')
 
 
 def main(flags: cli.Flags) -> None:
   directory = pathlib.Path(flags.workdir)
+  rates = flags.build(BaseRateSettings)
   cli.check_unused(flags, directory / 'skill.ecsv')
+  survey = read_survey(flags.survey, max_missing=1.0) if flags.survey else None
+  tables = read_tables(flags, directory, survey)
+  products = score(tables, flags) | forecasts_as_used(tables, rates, flags)
+  certificate = None
+  if survey is not None:
+    certificate = certify_predictions(tables[0], survey)
+    products |= look_closer(tables, survey, flags)
+  source = {key: tables[0].meta[key] for key in ('survey_checksum', 'survey_source') if key in tables[0].meta}
+  lines = verdict(products, reference_of(tables, flags), certificate)
+  for name, table in reversed(products.items()):  # The one that marks the scoring as finished comes last.
+    table.meta = {**source, 'resamples': flags.resamples, 'seed': flags.seed}
+    write_table(directory / ('' if name in IN_ROOT else FOLDER) / f'{name}.ecsv', table)
+  text = '\n'.join(lines) + '\n'
+  write_whole(directory / FOLDER / 'verdict.txt', lambda temporary: temporary.write_text(text))
+  draw(tables, products, source.get('survey_source'), directory / 'figures', flags)
+  print_summary(products['skill'], products['skill_mean'])
+  print('\n' + text, end='')
+
+
+# --- What is scored -----------------------------------------------------------------------------------------------
+
+
+def read_tables(flags: cli.Flags, directory: pathlib.Path, survey: Survey | None) -> list[Table]:
+  """Reads all predictions, and brings them to the magnetograms that they have in common."""
   paths = flags.predictions or visible_files(directory / PREDICTIONS, '*.ecsv')
-  if not paths:
+  if not (paths or flags.series):
     raise FileNotFoundError(f'There is no table in {directory / PREDICTIONS}; run train or baseline first.')
-  tables = common_rows([read_predictions(path) for path in paths])
-  if flags.survey and checksum(read_survey(flags.survey, max_missing=1.0)) != tables[0].meta['survey_checksum']:
+  tables = [read_predictions(path) for path in paths]
+  if survey is not None and any(table.meta['survey_checksum'] != checksum(survey) for table in tables):
     raise UserError(f'The predictions are of another survey than {flags.survey} (checksums differ).')
+  if flags.series and survey is None:
+    raise UserError('Time series are read at the intervals of a survey; name it with --survey.')
+  folds = dict(zip(tables[0]['pair_id'], tables[0]['fold'], strict=True)) if tables else None
+  tables += [predictions_of_series(read_series(path), survey, folds) for path in flags.series]
+  return common_rows(tables)
+
+
+def reference_of(tables: list[Table], flags: cli.Flags) -> str:
+  """Returns the model that the verdict is about: the reference, or the first where it is not there."""
   models = [table.meta['model'] for table in tables]
-  products = {
-    'skill': skill_table(tables, flags.resamples, flags.seed),
-    'skill_mean': skill_mean_table(tables, flags.resamples, flags.seed),
-  }
-  if flags.reference in models and len(models) > 1:
-    products['differences'], products['differences_mean'] = difference_tables(
-      tables, flags.reference, flags.resamples, flags.seed
-    )
+  return flags.reference if flags.reference in models else models[0]
+
+
+# --- Tables -------------------------------------------------------------------------------------------------------
+
+
+def score(tables: list[Table], flags: cli.Flags) -> dict[str, Table]:
+  """Returns the tables of skill, and of differences between models where there are some."""
+  drawn = {'resamples': flags.resamples, 'seed': flags.seed}
+  products = {'skill': skill_table(tables, **drawn), 'skill_mean': skill_mean_table(tables, **drawn)}
+  if len(tables) > 1 and reference_of(tables, flags) == flags.reference:
+    products['differences'], products['differences_mean'] = difference_tables(tables, flags.reference, **drawn)
   else:
     logging.warning('No differences: they need a table of the model %s and one more.', flags.reference)
-  source = {key: tables[0].meta[key] for key in ('survey_checksum', 'survey_source') if key in tables[0].meta}
-  for table in products.values():
-    table.meta = {**source, 'resamples': flags.resamples, 'seed': flags.seed}
-  for name, table in reversed(products.items()):  # The one that marks the scoring as finished comes last.
-    write_table(directory / f'{name}.ecsv', table)
-  plot_skill(products['skill'], directory / 'figures' / 'skill.png')
-  plot_reliability(tables, last_before_emergence(products['skill']), directory / 'figures' / 'reliability.png')
-  print_summary(products['skill'], products['skill_mean'])
-  if 'differences' in products:
-    print_differences(products['differences_mean'])
+  products['calibration'] = calibration_table(tables)
+  return products
+
+
+def forecasts_as_used(tables: list[Table], rates: BaseRateSettings, flags: cli.Flags) -> dict[str, Table]:
+  """Returns what forecasts are worth where few places emerge, and when the first alarm comes."""
+  averaged = [calibrate(table) for table in tables]
+  products = {
+    'base_rates': stack(base_rate_table(each, rates, flags.resamples, flags.seed) for each in averaged),
+    'budget': stack(budget_table(each, rates, flags.budgets) for each in averaged),
+  }
+  if all(np.any(np.asarray(each['hours']) < 0) for each in averaged):
+    products['first_alarm'] = stack(first_alarm_table(each, flags.resamples, flags.seed) for each in averaged)
+    products['first_alarm_summary'] = first_alarm_summary(products['first_alarm'])
+  return products
+
+
+def look_closer(tables: list[Table], survey: Survey, flags: cli.Flags) -> dict[str, Table]:
+  """Returns what needs the survey: metadata, folds, flux, strata, frames after emergence."""
+  from hearjax.verification.matching import matched_skill_table  # Only here: they need JAX, the scores do not.
+  from hearjax.verification.strata import strata_table
+
+  drawn = {'resamples': flags.resamples, 'seed': flags.seed}
+  products = {'balance': balance_table(survey, **drawn)}
+  folds = dict(zip(tables[0]['pair_id'], tables[0]['fold'], strict=True))
+  if len(set(folds.values())) > 1:
+    nuisance = nuisance_predictions(survey.select(np.isin(survey.pair_names(), list(folds))), folds)
+    products['nuisance'] = skill_mean_table([nuisance], **drawn)
+  tolerances = [*flags.tolerances_dex, np.inf]
+  products['matched'], products['matched_mean'] = matched_skill_table(tables, survey, tolerances, **drawn)
+  if np.any(np.asarray(tables[0]['hours']) < 0):
+    products['strata'] = stack(strata_table(calibrate(table), survey, **drawn) for table in tables)
+  products['frames'] = frames_table(survey)
+  return products
+
+
+def frames_table(survey: Survey) -> Table:
+  """Returns for each interval the mean share of its window that lies after the emergence time."""
+  start, end = (np.asarray(hours, np.float64) for hours in (survey.hours_start, survey.hours_end))
+  after = np.clip(end / np.maximum(end - start, 1e-6), 0, 1)
+  intervals, place = np.unique(survey.interval, return_inverse=True)
+  return Table({'interval': intervals, 'after_emergence': np.bincount(place, after) / np.bincount(place)})
+
+
+def stack(tables) -> Table:
+  return vstack(list(tables), metadata_conflicts='silent')
+
+
+# --- Figures and words --------------------------------------------------------------------------------------------
+
+
+def draw(tables: list[Table], products: dict[str, Table], source: str, figures: pathlib.Path, flags: cli.Flags) -> None:
+  """Draws all figures, after all tables."""
+  plot_skill(products['skill'], figures / 'skill.png')
+  plot_reliability(tables, last_before_emergence(products['skill']), figures / 'reliability.png')
+  plot_base_rates(products['base_rates'], source, figures / 'base_rates.png')
+  if 'first_alarm' in products:
+    plot_first_alarm(products['first_alarm'], source, figures / 'first_alarm.png')
+  if 'balance' in products:
+    plot_balance(products['balance'], source, figures / 'balance.png')
+    plot_matched(products['matched'], source, figures / 'matched.png', min(flags.tolerances_dex))
+  if 'strata' in products:
+    of_reference = products['strata']['model'] == reference_of(tables, flags)
+    plot_strata(products['strata'][of_reference], source, figures / 'strata.png')
 
 
 def last_before_emergence(skill: Table) -> int:
@@ -67,8 +186,8 @@ def last_before_emergence(skill: Table) -> int:
 
 
 def print_summary(skill: Table, mean: Table) -> None:
-  """Prints the TSS of each model for the threshold chosen in training, with its 95 % interval."""
-  skill, mean = (table[table['threshold_rule'] == 'train'] for table in (skill, mean))
+  """Prints the TSS of each model, calibrated for each lead time, with its 95 % interval."""
+  skill, mean = (table[table['threshold_rule'] == EACH] for table in (skill, mean))
   models = list(dict.fromkeys(skill['model']))
   rows = [['hours', *models]]
   for interval in sorted(set(skill['interval'])):
@@ -76,20 +195,13 @@ def print_summary(skill: Table, mean: Table) -> None:
     cells = {row['model']: _bounds(row) for row in of_interval}
     rows.append([f'{of_interval["hours"][0]:+.1f}', *(cells.get(model, '') for model in models)])
   rows.append(['mean < 0', *(_bounds(mean[mean['model'] == model][0]) for model in models)])
-  print('True Skill Statistic [95 % interval], threshold chosen in training:')
+  print('True Skill Statistic, calibrated for each lead time [95 % interval over pairs, folds and training]:')
   for row in rows:
     print(f'{row[0]:>8}' + ''.join(f'{cell:>22}' for cell in row[1:]))
 
 
-def print_differences(mean: Table) -> None:
-  """Prints how far the reference is ahead of each other model, on average over the intervals before emergence."""
-  print('Difference of the mean TSS [95 % interval, same pairs]:')
-  for row in mean[mean['threshold_rule'] == 'train']:
-    print(f'  {row["model"]} - {row["baseline"]}: {row["difference"]:+.2f} [{row["low"]:+.2f}, {row["high"]:+.2f}]')
-
-
 def _bounds(row) -> str:
-  return f'{row["tss"]:.2f} [{row["tss_low"]:.2f}, {row["tss_high"]:.2f}]'
+  return f'{row["tss"]:.2f} [{row["tss_refit_low"]:.2f}, {row["tss_refit_high"]:.2f}]'
 
 
 if __name__ == '__main__':

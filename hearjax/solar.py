@@ -5,6 +5,7 @@ from astropy.io import fits
 
 SOLAR_RADIUS_MM = 695.7  # IAU 2015 Resolution B3, nominal solar radius.
 SYNODIC_DAYS = 27.2752316  # Carrington's mean synodic period (Meeus, Astronomical Algorithms, chapter 29).
+INCLINATION_DEG = 7.25  # Of the solar equator to the ecliptic (Carrington's).
 CM2_PER_MM2 = 1e16  # 1 G over 1 Mm^2 is 1e16 Mx.
 
 # The default grid of a survey.

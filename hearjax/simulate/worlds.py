@@ -23,7 +23,7 @@ from hearjax.checks import UserError
 from hearjax.simulate import emergence, instrument, quiet_sun
 from hearjax.simulate.quiet_sun import Elements, QuietSun
 from hearjax.simulate.sun import Sun
-from hearjax.solar import SYNODIC_DAYS, line_of_sight, rotated, wrap_degrees
+from hearjax.solar import INCLINATION_DEG, SYNODIC_DAYS, line_of_sight, rotated, wrap_degrees
 from hearjax.survey.intervals import (
   CENTRE_HOURS,
   FRAMES_PER_INTERVAL,
@@ -44,7 +44,6 @@ CR, EAR, LEVEL, PLACE, FRAMES = range(5)
 
 MJD_RANGE = (55317.0, 56261.0)  # 2010-05-01 to 2012-11-30, the time of the first HEAR release.
 CARRINGTON_ZERO_MJD = 2398140.2270 - 2400000.5  # Start of rotation 0 (ibid.); mean longitudes are good to some 2 deg.
-SOLAR_TILT_DEG = 7.25  # Inclination of the solar equator to the ecliptic.
 NODE_MJD = 55353.5  # 2010-06-06, when the tilt of the disk centre is 0 and rising; it is so every year.
 
 
@@ -67,7 +66,7 @@ class Place:
   def sight(self, hours: np.ndarray) -> np.ndarray:
     """Returns `[..., 3]` the unit vector to the observer, in the frame (west, north, up) of the region."""
     days = self.mjd + hours / 24 - NODE_MJD
-    b0 = SOLAR_TILT_DEG * np.sin(2 * np.pi * days / 365.25)
+    b0 = INCLINATION_DEG * np.sin(2 * np.pi * days / 365.25)
     return line_of_sight(self.cmd_at(hours), self.latitude, b0)
 
   def is_near(self, other: 'Place') -> bool:

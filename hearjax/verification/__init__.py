@@ -1,1 +1,1 @@
-"""What forecasts are worth, from predictions tables alone; without JAX."""
+"""What forecasts are worth, from predictions tables and the survey that they are of; scores need no JAX."""

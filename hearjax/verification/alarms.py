@@ -30,8 +30,9 @@ def first_alarm_table(averaged: Table, resamples: int, seed: int, rule: str = EA
 
   Returns:
     A row for each kind of `alarm`, `any` or `kept`, and interval with hours < 0. `ear` and `cr` are the shares of the
-    `n_ear` EARs and `n_cr` CRs that had such an alarm at this interval or before, with their 95 % intervals over pairs (where
-    none or all had, to `largest_unseen`); `n_ear_seen` and `n_cr_seen` are how many had been forecast at all by then.
+    `n_ear` EARs and `n_cr` CRs that had such an alarm at this interval or before, with their 95 % intervals over pairs,
+    as far as `largest_unseen` where none or all had; `n_ear_seen` and `n_cr_seen` are how many had been forecast at all
+    by then.
 
   Raises:
     UserError: No row lies before emergence, there is one class only, no such rule, or there is to be no sample.

@@ -1,10 +1,10 @@
 """What forecasts are worth where few places emerge: precision, false alarms and value at the rate of the Sun.
 
 The True Skill Statistic of a set of pairs does not depend on how many places emerge (Bloomfield et al. 2012, ApJ 747,
-L41), and so does not say how many alarms are false. Detections (POD) and false detections (POFD) are taken from
-the pairs; the classes are then weighted as they come at a base rate, the share of looks at a place after which it
-emerges. A control region is taken for a typical place that does not: where controls were chosen to be quiet, there are
-more false alarms than told here.
+L41), and so does not say how many alarms are false. Detections (POD) and false detections (POFD) are taken from the
+pairs; the classes are then weighted as they come at a base rate, the share of looks at a place after which it emerges.
+A control region is taken for a typical place that does not: where controls were chosen to be quiet, there are more
+false alarms than told here.
 
 The threshold is one half of a balanced set, which is the base rate itself once the probability is turned to it: the
 choice of a user whose cost-loss ratio is the base rate. A stricter one has fewer false alarms, and fewer detections:
@@ -91,8 +91,8 @@ def base_rate_table(averaged: Table, settings: BaseRateSettings, resamples: int,
         (Richardson 2000, Q. J. R. Meteorol. Soc. 126, 649).
       missed: Share of places without alarm that emerge. The value is positive, if the TSS is, for cost-loss ratios from
         `missed` to `precision`, and for no others.
-    `precision`, `false_alarms` and `sedi` have 95 % intervals over pairs. Where not one alarm was false, no sample has
-    one: the first two then end where the POFD is `largest_unseen`.
+    `precision`, `false_alarms` and `sedi` have 95 % intervals over pairs, for the models as they were fitted. Where not
+    one alarm was false, no sample has one: the first two then end where the POFD is `largest_unseen`.
 
   Raises:
     UserError: There is one class only, no such rule, or there is to be no sample.
@@ -186,8 +186,8 @@ def precision(pod: np.ndarray, pofd: np.ndarray, rate: float) -> np.ndarray:
 def sedi(pod: np.ndarray, pofd: np.ndarray) -> np.ndarray:
   """Returns `[...]` the symmetric extremal dependence index (Ferro & Stephenson 2011, Weather Forecast. 26, 699).
 
-  It is 1 at best and 0 for chance, and is made for rare events: it does not change with the base rate. Where POD or POFD
-  is 0 or 1 it has its limit; NaN where both are, and their limits differ.
+  It is 1 at best and 0 for chance, and is made for rare events: it does not change with the base rate. Where POD or
+  POFD is 0 or 1 it has its limit; NaN where both are, and their limits differ.
   """
   with np.errstate(divide='ignore', invalid='ignore'):
     wrong = np.log(pofd) + np.log1p(-np.asarray(pod, float))

@@ -20,21 +20,21 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from hearjax.checks import UserError
-from hearjax.chunks import map_chunks
+from hearjax.solar import INCLINATION_DEG
 from hearjax.survey.survey import Survey
 from hearjax.verification.predictions import build_predictions
 from hearjax.verification.resampling import confidence_interval, draw_counts
 from hearjax.verification.scores import auc
 
 MODEL = 'nuisance'
-INVERSE_PENALTY = 0.1  # Of the logistic regression; our choice.
+INVERSE_PENALTY = 1.0  # Of the logistic regression; our choice.
+LOGIT_LIMIT = 10.0  # Log odds end here: a quantity far from all that were fitted would set their scale.
 UNBALANCED = 0.1  # Standardised difference beyond which a quantity is out of balance (Austin 2009).
 LARGEST = 10.0  # Standardised differences end here; of classes that do not scatter they would be infinite.
 MAD_OF_NORMAL = 0.6745  # Median of |x| of a normal distribution, in standard deviations.
 MAPS_AT_ONCE = 64
 J2000_MJD = 51544.5
 DAYS_PER_CENTURY = 36525.0
-SOLAR_INCLINATION_DEG = 7.25
 
 
 # --- The quantities -------------------------------------------------------------------------------------------------
@@ -47,31 +47,30 @@ def nuisance_table(survey: Survey) -> Table:
     survey: The survey.
 
   Returns:
-    A row for each magnetogram, in the order of the survey: `latitude`, `abs_latitude`, `cmd`, `abs_cmd`, `b0` [deg];
+    A row for each magnetogram, in the order of the survey: `latitude`, `|latitude|`, `cmd`, `|cmd|`, `b0` [deg];
     `mu`; `season_sine`, `season_cosine` of the ecliptic longitude of the Sun, which is 0 at the March equinox;
     `n_frames`; `missing`; `noise` [G], see `noise_gauss`; `quality_bits`, how many are set. Not finite where the survey
     does not know.
   """
-  longitude, latitude, cmd = (
-    np.asarray(values, np.float64) for values in (sun_longitude(survey.mjd), survey.latitude, survey.cmd)
-  )
-  table = Table(
+  latitude, cmd = (np.asarray(values, np.float64) for values in (survey.latitude, survey.cmd))
+  season = np.deg2rad(sun_longitude(survey.mjd))
+  starts = range(0, len(survey), MAPS_AT_ONCE)
+  return Table(
     {
       'latitude': latitude * u.deg,
-      'abs_latitude': np.abs(latitude) * u.deg,
+      '|latitude|': np.abs(latitude) * u.deg,
       'cmd': cmd * u.deg,
-      'abs_cmd': np.abs(cmd) * u.deg,
+      '|cmd|': np.abs(cmd) * u.deg,
       'mu': survey.mu,
       'b0': disk_centre_latitude(survey.mjd) * u.deg,
-      'season_sine': np.sin(np.deg2rad(longitude)),
-      'season_cosine': np.cos(np.deg2rad(longitude)),
+      'season_sine': np.sin(season),
+      'season_cosine': np.cos(season),
       'n_frames': survey.n_frames,
       'missing': survey.missing,
-      'noise': map_chunks(noise_gauss, survey.field, MAPS_AT_ONCE) * u.G,
+      'noise': np.concatenate([noise_gauss(survey.field[start : start + MAPS_AT_ONCE]) for start in starts]) * u.G,
       'quality_bits': np.bitwise_count(np.asarray(survey.quality, np.int32).view(np.uint32)),
     }
   )
-  return table
 
 
 def sun_longitude(mjd: np.ndarray) -> np.ndarray:
@@ -90,9 +89,9 @@ def sun_longitude(mjd: np.ndarray) -> np.ndarray:
 
 
 def disk_centre_latitude(mjd: np.ndarray) -> np.ndarray:
-  """Returns `[n]` B0, the heliographic latitude of the disk centre [deg] seen from the Earth (Meeus 1998, chapter 29)."""
-  node = 75.6597 + 1.3958333 * (np.asarray(mjd, np.float64) - J2000_MJD) / DAYS_PER_CENTURY
-  inclination = np.deg2rad(SOLAR_INCLINATION_DEG)
+  """Returns `[n]` B0, the heliographic latitude of the centre of the disk [deg] (Meeus 1998, chapter 29)."""
+  node = 75.7604 + 1.3958333 * (np.asarray(mjd, np.float64) - J2000_MJD) / DAYS_PER_CENTURY
+  inclination = np.deg2rad(INCLINATION_DEG)
   return np.rad2deg(np.arcsin(np.sin(np.deg2rad(sun_longitude(mjd) - node)) * np.sin(inclination)))
 
 
@@ -168,8 +167,8 @@ def nuisance_predictions(survey: Survey, fold_of_pair: Mapping[str, int]) -> Tab
   values[~np.isfinite(values)] = np.nan
   log_odds = np.empty(len(survey))
   for time in np.unique(survey.interval):
-    for number in np.unique(fold[survey.interval == time]):
-      there = survey.interval == time
+    there = survey.interval == time
+    for number in np.unique(fold[there]):
       fitted, scored = (np.flatnonzero(there & side) for side in (fold != number, fold == number))
       n_cr, n_ear = np.bincount(survey.label[fitted], minlength=2)
       if not (n_ear and n_cr):
@@ -178,7 +177,7 @@ def nuisance_predictions(survey: Survey, fold_of_pair: Mapping[str, int]) -> Tab
           f'{number} have {n_ear} EARs and {n_cr} CRs: use more pairs, or leave the interval out.'
         )
       model = build_classifier().fit(values[fitted], survey.label[fitted])
-      log_odds[scored] = model.decision_function(values[scored])
+      log_odds[scored] = np.clip(model.decision_function(values[scored]), -LOGIT_LIMIT, LOGIT_LIMIT)
   n = len(survey)
   columns = {
     'row': np.arange(n),
@@ -187,7 +186,8 @@ def nuisance_predictions(survey: Survey, fold_of_pair: Mapping[str, int]) -> Tab
     'logit': log_odds,
     'threshold': np.full(n, 0.5),
   }
-  return build_predictions(survey, columns, MODEL, {'quantities': table.colnames, 'inverse_penalty': INVERSE_PENALTY})
+  settings = {'quantities': table.colnames, 'inverse_penalty': INVERSE_PENALTY, 'logit_limit': LOGIT_LIMIT}
+  return build_predictions(survey, columns, MODEL, settings)
 
 
 def build_classifier() -> Pipeline:
@@ -197,7 +197,7 @@ def build_classifier() -> Pipeline:
     StandardScaler(),
     FunctionTransformer(with_squares),
     StandardScaler(),
-    LogisticRegression(C=INVERSE_PENALTY, class_weight='balanced', max_iter=1000),
+    LogisticRegression(C=INVERSE_PENALTY, class_weight='balanced', solver='newton-cholesky'),
   )
 
 
@@ -223,7 +223,8 @@ def balance_table(survey: Survey, resamples: int, seed: int) -> Table:
     of EAR - CR; `standardised`, that over the root mean variance of the classes (Austin 2009, Stat. Med. 28, 3083), at
     most 10; both with their 95 % intervals over the pairs, `_low` to `_high`; `auc`, the probability that an EAR has
     the larger value than a CR of any pair. `unbalanced` where the interval of the difference leaves out 0 and the
-    standardised difference is beyond 0.1 on either side: of twenty quantities without difference, one by chance.
+    standardised difference is beyond 0.1 on either side. Where EARs and CRs are drawn alike, but for their matching,
+    chance makes at least one of the quantities so in a third of all surveys.
 
   Raises:
     UserError: No pair has both classes, or there is to be no sample.
@@ -263,27 +264,27 @@ def balance_table(survey: Survey, resamples: int, seed: int) -> Table:
   return Table(rows)
 
 
-def _class_means(survey: Survey, values: np.ndarray) -> np.ndarray:
-  """Returns `[2, pair]` the mean over CRs and EARs of a pair of the means over their magnetograms; NaN without any."""
-  there = np.isfinite(values)
+def _class_means(survey: Survey, values: np.ndarray) -> list[np.ndarray]:
+  """Returns `[pair]` the means of `[n]` values over CRs and over EARs, of the means over each region's magnetograms."""
   n_regions = len(survey.region_ids)
-  n = np.bincount(survey.region[there], minlength=n_regions)
-  of_region = _ratio(np.bincount(survey.region[there], values[there], minlength=n_regions), n)
-  _, first = np.unique(survey.region, return_index=True)
-  pair, label, known = survey.pair[first], survey.label[first], n > 0
-  means = []
-  for value in (0, 1):
-    chosen = known & (label == value)
-    n = np.bincount(pair[chosen], minlength=len(survey.pair_ids))
-    means.append(_ratio(np.bincount(pair[chosen], of_region[chosen], minlength=len(survey.pair_ids)), n))
-  return np.stack(means)
+  pair, label = np.zeros((2, n_regions), int)
+  pair[survey.region], label[survey.region] = survey.pair, survey.label
+  of_region = _group_means(values, survey.region, n_regions)
+  return [_group_means(of_region[label == value], pair[label == value], len(survey.pair_ids)) for value in (0, 1)]
+
+
+def _group_means(values: np.ndarray, group: np.ndarray, n_groups: int) -> np.ndarray:
+  """Returns `[group]` the means of the finite ones of `[n]` values; NaN where there is none."""
+  there = np.isfinite(values)
+  number = np.bincount(group[there], minlength=n_groups)
+  return _ratio(np.bincount(group[there], values[there], minlength=n_groups), number)
 
 
 def _differences(ear: np.ndarray, cr: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """Returns `[draw]` each the mean and the standardised difference of `[pair]` values counting `[draw, pair]` times."""
   difference = _mean(ear - cr, weight)
   scatter = np.sqrt((_variance(ear, weight) + _variance(cr, weight)) / 2)
-  unlimited = np.divide(difference, scatter, out=LARGEST * np.sign(difference), where=scatter > 0)
+  unlimited = np.divide(difference, scatter, out=LARGEST * np.sign(difference), where=scatter != 0)
   return difference, np.clip(unlimited, -LARGEST, LARGEST)
 
 

@@ -25,6 +25,16 @@ def test_scripts_from_survey_to_scores(tmp_path):
     assert (work / f'{name}.ecsv').is_file()
   for name in ('skill', 'reliability'):
     assert (work / 'figures' / f'{name}.png').read_bytes().startswith(b'\x89PNG')
+  assert 'not looked for; say with --survey' in printed and 'not certified' in printed
+  # With the survey more is asked.
+  printed = succeed('verify', *where, '--reference=da_linear', '--resamples=50', '--overwrite')
+  for word in ('leak:', 'certified: 8 pairs in 2 folds', 'flux:', 'base rate:', 'first alarm:', 'emergence:'):
+    assert word in printed
+  assert (work / 'verification' / 'verdict.txt').read_text() in printed
+  found = {path.stem for path in (work / 'verification').glob('*.ecsv')}
+  assert {'balance', 'nuisance', 'matched', 'matched_mean', 'strata', 'base_rates', 'budget', 'first_alarm'} <= found
+  for name in ('balance', 'matched', 'strata', 'base_rates', 'first_alarm'):
+    assert (work / 'figures' / f'{name}.png').read_bytes().startswith(b'\x89PNG')
   # The folds that are there serve unless others are asked for, which are refused.
   succeed('baseline', *where, '--models=da_kernel')
   assert read_splits(work / 'splits.json', survey) == make_splits(survey, 2, 0)
@@ -32,6 +42,24 @@ def test_scripts_from_survey_to_scores(tmp_path):
   write_survey(tmp_path / 'other', survey_apart(6))
   sentence = fail('verify', f'--survey={tmp_path}/other', where[1], '--overwrite')
   assert 'The predictions are of another survey than' in sentence
+
+
+def test_time_series_are_scored_beside_the_others(tmp_path):
+  survey = survey_apart(8)
+  write_survey(tmp_path / 'survey', survey)
+  where = f'--survey={tmp_path}/survey', f'--workdir={tmp_path}/work'
+  succeed('baseline', *where, '--folds=2', '--models=da_flux')
+  rows = [
+    f'{region},{hours},{label}'
+    for region, hours, label in zip(survey.region_names(), survey.hours, survey.label, strict=True)
+  ]
+  (tmp_path / 'theirs.csv').write_text('\n'.join(['region_id,hours,score', *rows]))
+  series = f'--series={tmp_path}/theirs.csv'
+  assert 'are read at the intervals of a survey' in fail('verify', where[1], series)
+  printed = succeed('verify', *where, series, '--reference=theirs', '--resamples=20')
+  skill = read_table(tmp_path / 'work' / 'skill.ecsv')
+  assert np.all(skill['tss'][(skill['model'] == 'theirs') & (skill['threshold_rule'] == 'each')] == 1)
+  assert 'theirs has a TSS of 1.00' in printed and 'less that of da_flux' in printed
 
 
 def test_analyses_are_fitted_again_where_it_is_asked_for(tmp_path):

@@ -1,0 +1,155 @@
+"""The verdict: what the scores of a forecast come to, in ten lines that a person can read."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from astropy.table import Table
+
+from hearjax.verification.calibration import EACH, HALF, ONE
+from hearjax.verification.certificate import Certificate
+from hearjax.verification.reliability import PROBABILITIES
+
+Products = Mapping[str, Table]
+RATE = 0.01  # Share of places that emerge, for which false alarms are told.
+
+
+def verdict(products: Products, reference: str, certificate: Certificate | None) -> list[str]:
+  """Returns the sentences, each after a word that says what it is about; those whose table is missing are left out.
+
+  Args:
+    products: The tables of `verify`, by name.
+    reference: The model that is told of.
+    certificate: Of its predictions; None where no survey was given.
+  """
+  parts = (
+    ('leak', _leak(products)),
+    ('folds', _folds(certificate)),
+    ('skill', _skill(products, reference)),
+    ('rule', _rule(products, reference)),
+    ('rivals', _rivals(products)),
+    ('flux', _flux(products, reference)),
+    ('calibration', _calibration(products, reference)),
+    ('base rate', _base_rate(products, reference)),
+    ('first alarm', _first_alarm(products, reference)),
+    ('emergence', _emergence(products, reference)),
+  )
+  return [f'{name + ":":<13}{sentence}' for name, sentences in parts for sentence in sentences]
+
+
+def _of(table: Table, **wanted: object) -> Table:
+  """Returns the rows of a table whose columns have the values wanted."""
+  return table[np.all([np.asarray(table[name] == value) for name, value in wanted.items()], axis=0)]
+
+
+def _bounds(row: Mapping[str, float], name: str = 'tss', bounds: str = 'tss_refit_', signed: bool = False) -> str:
+  form = '+.2f' if signed else '.2f'
+  return f'{row[name]:{form}} [{row[bounds + "low"]:{form}}, {row[bounds + "high"]:{form}}]'
+
+
+def _leak(products: Products) -> Iterator[str]:
+  if 'nuisance' not in products:
+    yield 'not looked for; say with --survey which survey the predictions are of.'
+    return
+  row = _of(products['nuisance'], threshold_rule=HALF)[0]
+  unbalanced = [row['quantity'] for row in products['balance'] if row['unbalanced']]
+  named = (
+    f'; by themselves EAR and CR differ in {", ".join(unbalanced)} (of twenty, one by chance)' if unbalanced else ''
+  )
+  if row['tss_refit_low'] > 0:
+    yield f'THE CLASSES DIFFER WITHOUT ANY MAP: metadata alone have a TSS of {_bounds(row)}{named}.'
+  else:
+    yield f'none seen: metadata alone have a TSS of {_bounds(row)}{named}.'
+
+
+def _folds(certificate: Certificate | None) -> Iterator[str]:
+  if certificate is None:
+    yield 'not certified; that needs the survey, too.'
+  else:
+    yield f'{"certified" if certificate.holds else "NOT CERTIFIED"}: {certificate}.'
+
+
+def _skill(products: Products, reference: str) -> Iterator[str]:
+  mean = _of(products['skill_mean'], model=reference, threshold_rule=EACH)
+  rows = _of(products['skill'], model=reference, threshold_rule=EACH)
+  before = rows[(rows['hours'] < 0) & np.isfinite(rows['tss'])]
+  if len(mean) and len(before):
+    each = ', '.join(f'{row["tss"]:.2f} at {row["hours"]:+.0f} h' for row in before)
+    yield f'{reference} has a TSS of {_bounds(mean[0])} before emergence ({each}).'
+
+
+def _rule(products: Products, reference: str) -> Iterator[str]:
+  one = _of(products['skill_mean'], model=reference, threshold_rule=ONE)
+  if len(one):
+    yield f'calibrated for each lead time; with one threshold for all of them, as an operator has, {_bounds(one[0])}.'
+
+
+def _rivals(products: Products) -> Iterator[str]:
+  if 'differences_mean' in products:
+    rows = _of(products['differences_mean'], threshold_rule=EACH)
+    row = rows[int(np.argmin(rows['difference']))]
+    yield (
+      f'its mean TSS less that of {row["baseline"]}, the best of the {len(rows)} others: '
+      f'{_bounds(row, "difference", "refit_", True)}.'
+    )
+
+
+def _flux(products: Products, reference: str) -> Iterator[str]:
+  if 'matched_mean' not in products:
+    return
+  rows = _of(products['matched_mean'], model=reference)
+  rows = rows[np.isfinite(rows['tolerance_dex'])]
+  matched = rows[rows['n_couples'] > 0]
+  if not len(matched):
+    yield f'no two regions have equal flux (to {np.max(rows["tolerance_dex"]):g} dex), so that one cannot tell.'
+    return
+  row = matched[int(np.argmin(matched['tolerance_dex']))]
+  few = ', few regions' if row['small'] else ''
+  yield (
+    f'among regions of equal flux (to {row["tolerance_dex"]:g} dex, {row["n_couples"]} couples{few}) the TSS is '
+    f'{_bounds(row, bounds="tss_")}; p = {row["p"]:.2g} that it knows no more than flux.'
+  )
+
+
+def _calibration(products: Products, reference: str) -> Iterator[str]:
+  rows = _of(products['calibration'], model=reference)
+  if len(rows):
+    plain, fitted = (_of(rows, of=name)[0] for name in PROBABILITIES)
+    yield (
+      f'Brier score {plain["brier"]:.3f} as it came, {fitted["brier"]:.3f} calibrated, of which miscalibration '
+      f'{plain["miscalibration"]:.3f} and {fitted["miscalibration"]:.3f}; the best threshold lies '
+      f'{plain["threshold_gap"]:+.2f} and {fitted["threshold_gap"]:+.2f} from the share of events.'
+    )
+
+
+def _base_rate(products: Products, reference: str) -> Iterator[str]:
+  if 'base_rates' not in products:
+    return
+  rows = _of(products['base_rates'], model=reference)
+  rows = rows[np.isclose(rows['rate'], RATE) & (rows['hours'] < 0)]
+  if len(rows):
+    row = rows[int(np.argmax(rows['hours']))]
+    yield (
+      f'where {RATE:.0%} of the places emerge, {row["precision"]:.0%} of the alarms at {row["hours"]:+.0f} h are '
+      f'right, and {row["false_alarms"]:.0f} false ones come per disk and day.'
+    )
+
+
+def _first_alarm(products: Products, reference: str) -> Iterator[str]:
+  if 'first_alarm_summary' not in products:
+    return
+  row = _of(products['first_alarm_summary'], model=reference, alarm='any')[0]
+  early = f'half of the EARs with an alarm have it by {row["median_hours"]:+.0f} h' if row['never'] < 1 else 'none'
+  yield f'{early}; {row["never"]:.0%} of the EARs never have one, and {1 - row["never_cr"]:.0%} of the controls do.'
+
+
+def _emergence(products: Products, reference: str) -> Iterator[str]:
+  if 'frames' not in products:
+    return
+  after = _of(products['skill'], model=reference, threshold_rule=EACH)
+  share = dict(zip(products['frames']['interval'].tolist(), products['frames']['after_emergence'], strict=True))
+  rows = [row for row in after if row['hours'] < 0 and np.isfinite(row['tss'])]
+  late = [row for row in rows if share[row['interval']] > 0]
+  early = [row['tss'] for row in rows if share[row['interval']] == 0]
+  if late and early:
+    told = ', '.join(f'{share[row["interval"]]:.0%} of the window at {row["hours"]:+.0f} h' for row in late)
+    yield f'{told} lie after the emergence time; without that interval the mean TSS is {np.mean(early):.2f}.'
