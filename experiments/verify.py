@@ -81,18 +81,19 @@ def main(flags: cli.Flags) -> None:
 
 
 def read_tables(flags: cli.Flags, directory: pathlib.Path, survey: Survey | None) -> list[Table]:
-  """Reads all predictions, and brings them to the magnetograms that they have in common."""
+  """Reads all predictions, brings them to the magnetograms that they have in common, and calibrates them."""
   paths = flags.predictions or visible_files(directory / PREDICTIONS, '*.ecsv')
   if not (paths or flags.series):
     raise FileNotFoundError(f'There is no table in {directory / PREDICTIONS}; run train or baseline first.')
   tables = [read_predictions(path) for path in paths]
-  if survey is not None and any(table.meta['survey_checksum'] != checksum(survey) for table in tables):
+  wanted = {checksum(survey)} if survey is not None else {table.meta['survey_checksum'] for table in tables}
+  if not {table.meta['survey_checksum'] for table in tables} <= wanted:
     raise UserError(f'The predictions are of another survey than {flags.survey} (checksums differ).')
   if flags.series and survey is None:
     raise UserError('Time series are read at the intervals of a survey; name it with --survey.')
   folds = dict(zip(tables[0]['pair_id'], tables[0]['fold'], strict=True)) if tables else None
   tables += [predictions_of_series(read_series(path), survey, folds) for path in flags.series]
-  return common_rows(tables)
+  return [calibrate(table) for table in common_rows(tables)]
 
 
 def reference_of(tables: list[Table], flags: cli.Flags) -> str:
@@ -118,13 +119,12 @@ def score(tables: list[Table], flags: cli.Flags) -> dict[str, Table]:
 
 def forecasts_as_used(tables: list[Table], rates: BaseRateSettings, flags: cli.Flags) -> dict[str, Table]:
   """Returns what forecasts are worth where few places emerge, and when the first alarm comes."""
-  averaged = [calibrate(table) for table in tables]
   products = {
-    'base_rates': stack(base_rate_table(each, rates, flags.resamples, flags.seed) for each in averaged),
-    'budget': stack(budget_table(each, rates, flags.budgets) for each in averaged),
+    'base_rates': stack(base_rate_table(each, rates, flags.resamples, flags.seed) for each in tables),
+    'budget': stack(budget_table(each, rates, flags.budgets) for each in tables),
   }
-  if all(np.any(np.asarray(each['hours']) < 0) for each in averaged):
-    products['first_alarm'] = stack(first_alarm_table(each, flags.resamples, flags.seed) for each in averaged)
+  if all(np.any(np.asarray(each['hours']) < 0) for each in tables):
+    products['first_alarm'] = stack(first_alarm_table(each, flags.resamples, flags.seed) for each in tables)
     products['first_alarm_summary'] = first_alarm_summary(products['first_alarm'])
   return products
 
@@ -143,7 +143,7 @@ def look_closer(tables: list[Table], survey: Survey, flags: cli.Flags) -> dict[s
   tolerances = [*flags.tolerances_dex, np.inf]
   products['matched'], products['matched_mean'] = matched_skill_table(tables, survey, tolerances, **drawn)
   if np.any(np.asarray(tables[0]['hours']) < 0):
-    products['strata'] = stack(strata_table(calibrate(table), survey, **drawn) for table in tables)
+    products['strata'] = strata_table(tables, survey, **drawn)
   products['frames'] = frames_table(survey)
   return products
 

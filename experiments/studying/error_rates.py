@@ -63,7 +63,7 @@ def against_four_times(width_mm: float, distance_mm: float) -> dict[str, float]:
 
 # Claim -> worlds in which it does not hold, and in which it does; of other worlds that is not known.
 TRUTH: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-  'skill': (('null',), ('flux', 'distance', 'width')),
+  'skill': (('null',), ('flux', 'distance', 'width', 'narrow', 'close')),
   'flux_positive': (('null', 'distance'), ('flux',)),
   'flux_negative': (('null', 'flux', 'distance'), ()),
   'few': (('null',), ()),
@@ -72,13 +72,13 @@ TRUTH: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
   'small': (('null', 'flux'), ('narrow',)),
   'intense': (('null', 'distance'), ('flux',)),
   'width': (('null', 'flux', 'distance'), ('width',)),
-  'pairing': (('null', 'flux'), ('distance',)),
-  'arrangement': (('null', 'flux'), ('distance',)),
-  'structure': (('null', 'flux'), ('distance',)),
-  'polarities': (('null', 'flux'), ('distance',)),
+  'pairing': (('null', 'flux'), ('distance', 'close')),
+  'arrangement': (('null', 'flux'), ('distance', 'close')),
+  'structure': (('null', 'flux'), ('distance', 'close')),
+  'polarities': (('null', 'flux'), ('distance', 'close')),
   'sign': (('null', 'flux', 'distance', 'width'), ()),
   'places': (('null',), ()),
-  'learnt': (('null',), ()),
+  'learnt': (('null',), ('flux', 'distance', 'width', 'narrow', 'close')),
 }
 
 

@@ -75,7 +75,7 @@ def plot_strata(table: Table, source: str, path: str | os.PathLike) -> None:
   """Draws TSS and AUC within the strata of each quantity, with 95 % intervals.
 
   Args:
-    table: What `strata_table` returned, for one model or stacked for several.
+    table: What `strata_table` returned.
     source: Of the survey.
     path: PNG file to write.
 

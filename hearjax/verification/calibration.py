@@ -31,7 +31,7 @@ def calibrate(table: Table) -> Table:
   """Averages the seeds of a model and calibrates its forecasts, each fold on the others.
 
   Args:
-    table: A predictions table.
+    table: A predictions table; what this function returned is returned as it is.
 
   Returns:
     `average_seeds`, with `calibrated`, the probability of PE in a balanced set, 0.5 being its threshold; and
@@ -39,6 +39,8 @@ def calibrate(table: Table) -> Table:
     with one class in the others, there is nothing to choose on, and they are the probability and the threshold as they
     came.
   """
+  if 'calibrated' in table.colnames:
+    return table
   averaged = average_seeds(table)
   averaged['calibrated'] = averaged['probability']
   averaged['threshold_one'] = averaged['threshold']

@@ -47,9 +47,7 @@ class Certificate:
         f'{len(self.parted)} of {self.links} couples of pairs that know each other are in different folds, as '
         f'{first} and {second}: the skill may be inflated'
       )
-    known = (
-      f'{self.links} couples of pairs that know each other are together' if self.links else 'no two know each other'
-    )
+    known = f'links between pairs: {self.links}, none from fold to fold' if self.links else 'no two know each other'
     return f'{self.pairs} pairs in {self.folds} folds; {known}'
 
 

@@ -63,13 +63,14 @@ def auc(label: np.ndarray, logit: np.ndarray, weight: np.ndarray) -> np.ndarray:
     `[...]` the probability; NaN where no two classes meet.
   """
   order = np.argsort(logit, kind='stable')
-  starts = np.flatnonzero(np.diff(logit[order], prepend=-np.inf))
-  positive, negative = (
-    np.add.reduceat(weight[..., order] * (label[order] == value), starts, axis=-1, dtype=float) for value in (1, 0)
-  )
-  below = np.cumsum(negative, axis=-1) - negative
-  wins = np.sum(positive * (below + negative / 2), axis=-1)
-  meetings = positive.sum(axis=-1) * negative.sum(axis=-1)
+  ranked = logit[order]
+  drawn = np.moveaxis(np.asarray(weight, float), -1, 0)[order]  # [n, ...], since whole rows are quick to move.
+  positive, negative = (drawn[label[order] == value] for value in (1, 0))
+  # Of the NE below each PE; those of its own logit are halfway between below and above.
+  below = np.concatenate([np.zeros((1, *drawn.shape[1:])), np.cumsum(negative, axis=0)])
+  places = [np.searchsorted(ranked[label[order] == 0], ranked[label[order] == 1], side) for side in ('left', 'right')]
+  wins = np.einsum('n...,n...->...', positive, below[places[0]] + below[places[1]]) / 2
+  meetings = positive.sum(axis=0) * negative.sum(axis=0)
   return np.divide(wins, meetings, out=np.full(meetings.shape, np.nan), where=meetings > 0)
 
 

@@ -6,13 +6,14 @@ goes to 0; the AUC, which no threshold enters, says whether it still ranks EARs 
 """
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 from astropy.table import Table
 
 from hearjax.checks import UserError
 from hearjax.survey.survey import Survey
-from hearjax.verification.calibration import forecast
+from hearjax.verification.calibration import calibrate, forecast
 from hearjax.verification.matching import SMALL, central_square, region_fluxes, rows_in_survey
 from hearjax.verification.resampling import confidence_interval, draw_rows
 from hearjax.verification.scores import auc, contingency, tss
@@ -44,39 +45,43 @@ def quantities(survey: Survey) -> dict[str, np.ndarray]:
   }
 
 
-def strata_table(averaged: Table, survey: Survey, resamples: int, seed: int) -> Table:
-  """Scores a model within thirds of each of the `quantities`, and south and north of the equator.
+def strata_table(tables: Sequence[Table], survey: Survey, resamples: int, seed: int) -> Table:
+  """Scores models within thirds of each of the `quantities`, and south and north of the equator.
 
   Args:
-    averaged: What `calibrate` returns for the model.
-    survey: The survey that it is of.
+    tables: Predictions tables.
+    survey: The survey that they are of.
     resamples, seed: Of the bootstrap of the pairs.
 
   Returns:
-    A row for each quantity and stratum, from `low` to `high` in the unit that its name says. Before emergence (hours <
-    0) alone: `n_pairs`, `n_ear` and `n_cr`, which count regions; `small`, fewer than 20 regions of a class; `tss` (rule
-    `each`) and `auc` (of the calibrated probability), means over the intervals at which the stratum has both classes,
-    with their 95 % intervals, NaN where it never has.
+    A row for each model, quantity and stratum, from `low` to `high` in the unit that its name says. Before emergence
+    (hours < 0) alone: `n_pairs`, `n_ear` and `n_cr`, which count regions; `small`, fewer than 20 regions of a class;
+    `tss` (rule `each`) and `auc` (of the calibrated probability), means over the intervals at which the stratum has
+    both classes, with their 95 % intervals, NaN where it never has.
 
   Raises:
-    UserError: No row lies before emergence, there is to be no sample, or the survey lacks a magnetogram of the table.
+    UserError: No row lies before emergence, there is to be no sample, or the survey lacks a magnetogram of a table.
   """
-  before = averaged[np.asarray(averaged['hours']) < 0]
-  if not len(before):
-    raise UserError(f'{averaged.meta["model"]} has no forecast before emergence (hours < 0): there are no strata.')
-  in_survey = rows_in_survey(survey, before)
-  weight = np.concatenate([np.ones((1, len(before)), int), draw_rows(before['pair_id'], resamples, seed)])
+  of_survey = quantities(survey)
   rows = []
-  for quantity, values in quantities(survey).items():
-    values = values[in_survey]
-    edges = HEMISPHERES if quantity == HEMISPHERE else np.quantile(values, np.linspace(0, 1, PARTS + 1))
-    stratum = np.searchsorted(edges[1:-1], values, side='right')
-    for number, (low, high) in enumerate(itertools.pairwise(edges)):
-      part = before[stratum == number]
-      n_ear, n_cr = (len(set(part['region_id'][part['label'] == value])) for value in (1, 0))
-      counts = {'n_pairs': len(set(part['pair_id'])), 'n_ear': n_ear, 'n_cr': n_cr, 'small': min(n_ear, n_cr) < SMALL}
-      names = {'model': averaged.meta['model'], 'quantity': quantity, 'low': float(low), 'high': float(high)}
-      rows.append({**names, **counts, **_scores(part, weight[:, stratum == number])})
+  for table in tables:
+    averaged = calibrate(table)
+    model = averaged.meta['model']
+    before = averaged[np.asarray(averaged['hours']) < 0]
+    if not len(before):
+      raise UserError(f'{model} has no forecast before emergence (hours < 0): there are no strata.')
+    in_survey = rows_in_survey(survey, before)
+    weight = np.concatenate([np.ones((1, len(before)), int), draw_rows(before['pair_id'], resamples, seed)])
+    for quantity, values in of_survey.items():
+      values = values[in_survey]
+      edges = HEMISPHERES if quantity == HEMISPHERE else np.quantile(values, np.linspace(0, 1, PARTS + 1))
+      stratum = np.searchsorted(edges[1:-1], values, side='right')
+      for number, (low, high) in enumerate(itertools.pairwise(edges)):
+        part = before[stratum == number]
+        n_ear, n_cr = (len(set(part['region_id'][part['label'] == value])) for value in (1, 0))
+        counts = {'n_pairs': len(set(part['pair_id'])), 'n_ear': n_ear, 'n_cr': n_cr, 'small': min(n_ear, n_cr) < SMALL}
+        names = {'model': model, 'quantity': quantity, 'low': float(low), 'high': float(high)}
+        rows.append({**names, **counts, **_scores(part, weight[:, stratum == number])})
   return Table(rows)
 
 

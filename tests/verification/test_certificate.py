@@ -28,7 +28,7 @@ def predictions(survey, fold_of_pair):
 def test_pairs_that_know_each_other_must_be_in_one_fold(survey):
   together = certify_predictions(predictions(survey, [0, 1, 1, 0, 0, 1, 0, 1]), survey)
   assert together.holds and together.links == 1 and together.parted == ()
-  assert str(together) == '8 pairs in 2 folds; 1 couples of pairs that know each other are together'
+  assert str(together) == '8 pairs in 2 folds; links between pairs: 1, none from fold to fold'
   parted = certify_predictions(predictions(survey, [0, 1, 0, 0, 0, 1, 0, 1]), survey)
   assert not parted.holds and parted.parted == ((survey.pair_ids[1], survey.pair_ids[2]),)
   assert f'as {survey.pair_ids[1]} and {survey.pair_ids[2]}' in str(parted)

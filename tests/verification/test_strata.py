@@ -56,7 +56,7 @@ def test_quantities_by_hand():
 
 def test_strata_are_thirds_and_hemispheres():
   survey, averaged = make_survey(30, TIMES, size=16), averaged_of(np.ones(30))
-  table = strata_table(averaged, survey, 20, 0)
+  table = strata_table([averaged], survey, 20, 0)
   assert table.colnames[:8] == ['model', 'quantity', 'low', 'high', 'n_pairs', 'n_ear', 'n_cr', 'small']
   peak = strata_of(table, 'peak |B| [G]')
   values = quantities(survey)['peak |B| [G]']
@@ -69,13 +69,13 @@ def test_strata_are_thirds_and_hemispheres():
   assert (south['low'], south['high'], north['high']) == (-90, 0, 90)
   assert (south['n_pairs'], south['n_ear'], south['n_cr'], south['small']) == (15, 15, 15, True)
   assert not any(
-    strata_of(strata_table(averaged_of(np.ones(50)), make_survey(50, TIMES, 16), 5, 0), 'latitude [deg]')['small']
+    strata_of(strata_table([averaged_of(np.ones(50))], make_survey(50, TIMES, 16), 5, 0), 'latitude [deg]')['small']
   )
 
 
 def test_scores_of_a_stratum_against_other_code():
   survey, averaged = make_survey(40, TIMES, size=16), averaged_of(np.ones(40))
-  south = strata_of(strata_table(averaged, survey, 400, 0), 'latitude [deg]')[0]
+  south = strata_of(strata_table([averaged], survey, 400, 0), 'latitude [deg]')[0]
   part = averaged[survey.latitude[rows_in_survey(survey, averaged)] < 0]
   aucs, skills = [], []
   for interval in TIMES:
@@ -90,7 +90,7 @@ def test_a_stratum_of_all_has_the_skill_of_all():
   survey = make_survey(40, TIMES, size=16)
   table = random_table(40, TIMES, skill=1.0)
   north = survey.replace(latitude=np.abs(survey.latitude))
-  south, whole = strata_of(strata_table(calibrate(table), north, 300, 0), 'latitude [deg]')
+  south, whole = strata_of(strata_table([calibrate(table)], north, 300, 0), 'latitude [deg]')
   mean = skill_mean_table([table], 300, 0)
   expected = mean[mean['threshold_rule'] == 'each'][0]
   for name in ('tss', 'tss_low', 'tss_high'):
@@ -101,7 +101,7 @@ def test_a_stratum_of_all_has_the_skill_of_all():
 def test_skill_is_found_where_it_is():
   # A model that knows the north alone: even pairs.
   averaged = averaged_of(np.where(np.arange(160) % 2, 0.0, 3.0))
-  south, north = strata_of(strata_table(averaged, make_survey(160, TIMES, 16), 300, 0), 'latitude [deg]')
+  south, north = strata_of(strata_table([averaged], make_survey(160, TIMES, 16), 300, 0), 'latitude [deg]')
   assert north['tss_low'] > 0.5 and north['auc_low'] > 0.9
   assert south['tss_low'] <= 0 <= south['tss_high'] and south['auc_low'] <= 0.5 <= south['auc_high']
 
@@ -115,7 +115,7 @@ def test_a_meter_of_flux_loses_its_skill_within_strata_of_flux():
   said = np.zeros((150, 2, 1))
   said[survey.pair, survey.label, 0] = 5 * (np.log10(strength) - 1.1)
   averaged = calibrate(make_table(expit(said), intervals=(-1,)))
-  table = strata_table(averaged, survey, 300, 0)
+  table = strata_table([averaged], survey, 300, 0)
   assert np.all(strata_of(table, 'latitude [deg]')['tss_low'] > 0.1)
   low, _, high = strata_of(table, 'central unsigned flux [1e20 Mx]')
   # Its threshold lies in the middle third.
@@ -125,7 +125,7 @@ def test_a_meter_of_flux_loses_its_skill_within_strata_of_flux():
 def test_strata_of_one_class_have_no_score():
   survey = make_survey(30, TIMES, 16)
   survey = survey.replace(latitude=np.where(survey.label == 1, 15.0, -15.0).astype(np.float32))
-  for row in strata_of(strata_table(averaged_of(np.ones(30)), survey, 20, 0), 'latitude [deg]'):
+  for row in strata_of(strata_table([averaged_of(np.ones(30))], survey, 20, 0), 'latitude [deg]'):
     assert row['small'] and row['n_pairs'] == 30
     assert all(np.isnan(row[f'{name}{bound}']) for name in ('tss', 'auc') for bound in ('', '_low', '_high'))
 
@@ -136,15 +136,15 @@ def test_only_intervals_before_emergence_count():
   changed = averaged.copy()
   changed['calibrated'][changed['interval'] == 0] = 0.1
   for column in ('tss', 'auc_low', 'n_ear'):
-    before, after = (strata_table(table, survey, 20, 0)[column] for table in (averaged, changed))
+    before, after = (strata_table([table], survey, 20, 0)[column] for table in (averaged, changed))
     np.testing.assert_array_equal(before, after)
 
 
 def test_bad_input_is_refused():
   survey, averaged = make_survey(5, TIMES, 16), averaged_of(np.ones(5))
   with pytest.raises(ValueError, match='no magnetogram of region CR000 at interval -5, which cnn forecasts'):
-    strata_table(averaged, survey.select(survey.label == 1), 5, 0)
+    strata_table([averaged], survey.select(survey.label == 1), 5, 0)
   with pytest.raises(ValueError, match='at least one sample, got 0'):
-    strata_table(averaged, survey, 0, 0)
+    strata_table([averaged], survey, 0, 0)
   with pytest.raises(ValueError, match='cnn has no forecast before emergence'):
-    strata_table(averaged_of(np.ones(5), intervals=(0,)), survey, 5, 0)
+    strata_table([averaged_of(np.ones(5), intervals=(0,))], survey, 5, 0)
