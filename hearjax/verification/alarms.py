@@ -12,6 +12,7 @@ from astropy.table import Table
 from hearjax.checks import UserError
 from hearjax.verification.base_rates import check_classes, largest_unseen
 from hearjax.verification.calibration import EACH, forecast
+from hearjax.verification.predictions import interval_hours
 from hearjax.verification.resampling import confidence_interval, draw_rows
 
 CLASSES = {'ear': 1, 'cr': 0}
@@ -42,7 +43,7 @@ def first_alarm_table(averaged: Table, resamples: int, seed: int, rule: str = EA
     raise UserError(f'{averaged.meta["model"]} has no forecast before emergence (hours < 0): no alarm comes in time.')
   check_classes(before)
   intervals, place = np.unique(before['interval'], return_inverse=True)
-  hours = np.bincount(place, before['hours']) / np.bincount(place)
+  hours = interval_hours(before)
   _, first, region = np.unique(before['region_id'], return_index=True, return_inverse=True)
   label = np.asarray(before['label'])[first]
   weight = np.concatenate([np.ones((1, len(first)), int), draw_rows(before['pair_id'][first], resamples, seed)])
@@ -66,7 +67,7 @@ def first_alarm_table(averaged: Table, resamples: int, seed: int, rule: str = EA
           low = 1 - largest_unseen(total[0])
         shares |= {name: samples[0], f'{name}_low': low, f'{name}_high': high}
       names = {'model': averaged.meta['model'], 'threshold_rule': rule, 'alarm': kind}
-      rows.append({**names, 'interval': interval, 'hours': round(float(hours[index]), 4), **shares})
+      rows.append({**names, 'interval': interval, 'hours': hours[interval], **shares})
   table = Table(rows)
   table['hours'].unit = u.hour
   return table

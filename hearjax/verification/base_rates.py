@@ -25,6 +25,7 @@ from hearjax.survey.intervals import SPACING_HOURS
 from hearjax.verification import scores
 from hearjax.verification.calibration import EACH
 from hearjax.verification.intervals import pair_counts
+from hearjax.verification.predictions import interval_hours
 from hearjax.verification.resampling import confidence_interval, draw_counts
 
 SITE_MM = 48 * DEFAULT_PIXEL_SCALE_MM  # Side of the square that the default network looks at.
@@ -296,9 +297,9 @@ def _check_share(name: str, values: np.ndarray | float) -> None:
 
 
 def _describe(part: Table) -> dict[str, float]:
-  hours = round(float(np.mean(part['hours'])), 4)  # They may come as float32.
+  ((interval, hours),) = interval_hours(part).items()
   n_ear, n_cr = (int(np.sum(part['label'] == value)) for value in (1, 0))
-  return {'interval': int(part['interval'][0]), 'hours': hours, 'n_ear': n_ear, 'n_cr': n_cr}
+  return {'interval': interval, 'hours': hours, 'n_ear': n_ear, 'n_cr': n_cr}
 
 
 def _with_hours(rows: list[dict]) -> Table:

@@ -27,6 +27,7 @@ from hearjax.checks import UserError
 from hearjax.survey.folds import Fold, Splits
 from hearjax.survey.survey import Survey
 from hearjax.verification.calibration import EACH, calibrate, forecast
+from hearjax.verification.predictions import interval_hours
 from hearjax.verification.resampling import CONFIDENCE, draw_counts
 from hearjax.verification.scores import contingency, tss
 
@@ -243,9 +244,9 @@ def _tss(averaged: Table) -> np.ndarray:
 
 def _intervals_of(averaged: Table) -> Table:
   """Returns a row for each interval, with the name of the model and the mean hours."""
-  intervals, interval = np.unique(averaged['interval'], return_inverse=True)
-  hours = np.bincount(interval, averaged['hours']) / np.bincount(interval)
-  table = Table({'model': [averaged.meta['model']] * len(intervals), 'interval': intervals, 'hours': hours.round(4)})
+  hours = interval_hours(averaged)
+  columns = {'interval': list(hours), 'hours': list(hours.values())}
+  table = Table({'model': [averaged.meta['model']] * len(hours), **columns})
   table['hours'].unit = u.hour
   return table
 

@@ -39,6 +39,7 @@ from hearjax.maps.features import central_unsigned_flux, unsigned_flux
 from hearjax.maps.transforms import crop
 from hearjax.survey.survey import Survey
 from hearjax.verification.calibration import calibrate, forecast
+from hearjax.verification.predictions import interval_hours
 
 CENTRAL_SQUARE_PX = 48  # What the default network and the discriminant analyses look at.
 MAPS_AT_ONCE = 64
@@ -137,7 +138,7 @@ def matched_skill_table(
     averaged = calibrate(table)
     if len(set(averaged['label'])) < 2:
       raise UserError(f'{table.meta["model"]} has only one class: there are no couples; give tables of whole pairs.')
-    hours = {interval: _mean_hours(averaged, interval) for interval in np.unique(averaged['interval']).tolist()}
+    hours = interval_hours(averaged)
     of_row = fluxes[rows_in_survey(survey, averaged)]
     for tolerance in tolerances_dex:
       couples = _couple(averaged, of_row, tolerance)
@@ -252,7 +253,3 @@ def _studentised(values: np.ndarray, ear: np.ndarray, control: np.ndarray) -> np
   """Returns `[...]` the sum of `[..., couple]` values over its standard error; 0 where all are 0."""
   error = np.sqrt(two_way_variance(values, ear, control))
   return np.divide(values.sum(axis=-1), error, out=np.zeros(error.shape), where=error > 0)
-
-
-def _mean_hours(averaged: Table, interval: int) -> float:
-  return round(float(np.mean(averaged['hours'][averaged['interval'] == interval])), 4)  # They may come as float32.

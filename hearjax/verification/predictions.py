@@ -134,6 +134,13 @@ def average_seeds(table: Table) -> Table:
   return averaged
 
 
+def interval_hours(table: Table) -> dict[int, float]:
+  """Returns interval -> mean hours of its rows [h], ascending; to 1e-4, since they may come as float32."""
+  intervals, place = np.unique(table['interval'], return_inverse=True)
+  hours = np.bincount(place, table['hours']) / np.bincount(place)
+  return dict(zip(intervals.tolist(), hours.round(4).tolist(), strict=True))
+
+
 def mean_threshold(table: Table) -> float:
   """Returns the threshold of a predictions table, averaged as log odds over its members: for what no fold holds out."""
   _, first = np.unique(list(zip(table['fold'], table['seed'], strict=True)), axis=0, return_index=True)

@@ -21,6 +21,7 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 from hearjax.checks import UserError
 from hearjax.verification.calibration import EACH, RULES, calibrate, forecast
 from hearjax.verification.intervals import bootstrap_tss, pair_counts, simultaneous_band, widen
+from hearjax.verification.predictions import interval_hours
 from hearjax.verification.resampling import confidence_interval
 from hearjax.verification.scores import contingency, hss, pod, pofd, tss
 
@@ -191,8 +192,7 @@ def _mean_before_emergence(
   averaged: Table, value: np.ndarray, samples: np.ndarray
 ) -> tuple[float, np.ndarray, dict[str, int]]:
   """Averages `[interval]` and `[resample, interval]` over the intervals before emergence that have a value."""
-  intervals, interval = np.unique(averaged['interval'], return_inverse=True)
-  hours = np.bincount(interval, averaged['hours']) / np.bincount(interval)
+  intervals, hours = (np.array(values) for values in zip(*interval_hours(averaged).items(), strict=True))
   chosen = np.isfinite(value) & (hours < 0)
   if not chosen.any():
     return np.nan, np.full(len(samples), np.nan), {'n_intervals': 0, 'n_pairs': 0}
@@ -202,8 +202,8 @@ def _mean_before_emergence(
 
 
 def _describe_interval(part: Table) -> dict[str, float]:
-  hours = round(float(np.mean(part['hours'])), 4)  # They come as float32.
-  return {'interval': int(part['interval'][0]), 'hours': hours, 'n_pairs': len(np.unique(part['pair_id']))}
+  ((interval, hours),) = interval_hours(part).items()
+  return {'interval': interval, 'hours': hours, 'n_pairs': len(np.unique(part['pair_id']))}
 
 
 def _fold_scores(part: Table, rule: str) -> dict[str, float]:
