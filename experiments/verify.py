@@ -58,6 +58,8 @@ def main(flags: cli.Flags) -> None:
   directory = pathlib.Path(flags.workdir)
   rates = flags.build(BaseRateSettings)
   cli.check_unused(flags, directory / 'skill.ecsv')
+  if not flags.tolerances_dex:
+    raise UserError('There is no tolerance of flux to match regions with; give one at least with --tolerances_dex.')
   survey = read_survey(flags.survey, max_missing=1.0) if flags.survey else None
   tables = read_tables(flags, directory, survey)
   products = score(tables, flags) | forecasts_as_used(tables, rates, flags)
@@ -167,8 +169,8 @@ def draw(tables: list[Table], products: dict[str, Table], source: str, figures: 
   """Draws all figures, after all tables."""
   plot_skill(products['skill'], figures / 'skill.png')
   plot_reliability(tables, last_before_emergence(products['skill']), figures / 'reliability.png')
-  plot_base_rates(products['base_rates'], source, figures / 'base_rates.png')
   if 'first_alarm' in products:
+    plot_base_rates(products['base_rates'], source, figures / 'base_rates.png')
     plot_first_alarm(products['first_alarm'], source, figures / 'first_alarm.png')
   if 'balance' in products:
     plot_balance(products['balance'], source, figures / 'balance.png')

@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 from hearjax.checks import UserError
 from hearjax.report import style
 from hearjax.report.skill_plots import label_of, style_of
-from hearjax.verification.base_rates import value_curve
+from hearjax.verification.base_rates import headline_rate, value_curve
 
-RATE = 0.01
 RATIOS = np.geomspace(1e-4, 0.999, 400)
 COLUMNS = 3  # Of panels in a figure.
 DODGE = 1.06  # Between the bars of neighbouring models, as a factor of the rate.
@@ -21,26 +20,23 @@ KINDS = {'any': ('-', 'any alarm so far'), 'kept': ('--', 'kept until emergence'
 CLASSES = {'ear': 'EAR', 'cr': 'CR (false)'}
 
 
-def plot_base_rates(table: Table, source: str | None, path: str | os.PathLike, rate: float = RATE) -> None:
+def plot_base_rates(table: Table, source: str | None, path: str | os.PathLike) -> None:
   """Draws precision against base rate, and value against cost-loss ratio, at the last interval before emergence.
 
   Args:
     table: What `base_rate_table` returned with one rule, for one model or stacked for several.
     source: Of the survey.
     path: PNG file to write.
-    rate: The base rate that value is drawn for, one of the table.
 
   Raises:
-    UserError: The table has no interval before emergence, or lacks the rate.
+    UserError: The table has no interval before emergence.
     OSError: The file cannot be written.
   """
   before = table[np.asarray(table['hours']) < 0]
   if not len(before):
     raise UserError('The table has no interval before emergence (hours < 0): there is nothing to draw.')
   rows = before[before['interval'] == before['interval'].max()]
-  if not np.isclose(rows['rate'], rate).any():
-    known = ', '.join(f'{value:g}' for value in np.unique(rows['rate']))
-    raise UserError(f'The table has no base rate {rate:g} to draw the value for; it has {known}.')
+  rate = headline_rate(rows)
   models = list(dict.fromkeys(rows['model']))
   figure = Figure(figsize=(9.2, 4.8), layout='constrained')
   left, right = figure.subplots(1, 2)

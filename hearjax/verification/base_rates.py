@@ -31,6 +31,7 @@ from hearjax.verification.resampling import confidence_interval, draw_counts
 SITE_MM = 48 * DEFAULT_PIXEL_SCALE_MM  # Side of the square that the default network looks at.
 DISK_DEG = 60.0  # From the centre of the disk to where magnetograms are still good; our choice.
 TAIL = 0.025  # Of a 95 % interval.
+HEADLINE = 0.01  # Rate that sentences and figures tell of, or what is nearest to it.
 
 
 def sites_on_disk() -> int:
@@ -119,6 +120,12 @@ def base_rate_table(averaged: Table, settings: BaseRateSettings, resamples: int,
         }
       )
   return _with_hours(rows)
+
+
+def headline_rate(table: Table) -> float:
+  """Returns the rate in a `base_rate_table` that is told of: the nearest to `HEADLINE`, in its logarithm."""
+  rates = np.unique(table['rate'])
+  return float(rates[np.argmin(np.abs(np.log(rates / HEADLINE)))])
 
 
 def budget_table(averaged: Table, settings: BaseRateSettings, budgets: Sequence[float] = (100, 10, 1, 0.1)) -> Table:

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from astropy.table import Table
 
+from hearjax.verification.base_rates import headline_rate
 from hearjax.verification.calibration import EACH, HALF, ONE
 from hearjax.verification.certificate import Certificate
 from hearjax.verification.reliability import PROBABILITIES
 
 Products = Mapping[str, Table]
-RATE = 0.01  # Share of places that emerge, for which false alarms are told.
 
 
 def verdict(products: Products, reference: str, certificate: Certificate | None) -> list[str]:
@@ -125,11 +125,12 @@ def _base_rate(products: Products, reference: str) -> Iterator[str]:
   if 'base_rates' not in products:
     return
   rows = _of(products['base_rates'], model=reference)
-  rows = rows[np.isclose(rows['rate'], RATE) & (rows['hours'] < 0)]
+  rate = headline_rate(rows)
+  rows = rows[(rows['rate'] == rate) & (rows['hours'] < 0)]
   if len(rows):
     row = rows[int(np.argmax(rows['hours']))]
     yield (
-      f'where {RATE:.0%} of the places emerge, {row["precision"]:.0%} of the alarms at {row["hours"]:+.0f} h are '
+      f'where {rate:.3g} of the places emerge, {row["precision"]:.0%} of the alarms at {row["hours"]:+.0f} h are '
       f'right, and {row["false_alarms"]:.0f} false ones come per disk and day.'
     )
 

@@ -44,6 +44,22 @@ def test_scripts_from_survey_to_scores(tmp_path):
   assert 'The predictions are of another survey than' in sentence
 
 
+def test_what_verify_cannot_do_is_said_in_a_sentence(tmp_path):
+  write_survey(tmp_path / 'survey', survey_apart(8))
+  where = f'--survey={tmp_path}/survey', f'--workdir={tmp_path}/work'
+  succeed('baseline', *where, '--folds=2', '--models=da_flux')
+  for flag, told in {
+    '--tolerances_dex=': 'no tolerance of flux',
+    '--tolerances_dex=-1': 'are positive numbers',
+    '--rates=2': 'a share between 0 and 1',
+    '--places=0': 'places must be positive',
+    '--budgets=': 'no budget',
+    f'--series={tmp_path}/none.csv': 'no table of time series',
+  }.items():
+    assert told in fail('verify', *where, flag, '--resamples=20')
+  assert 'where 0.2 of the places emerge' in succeed('verify', *where, '--rates=0.2', '--resamples=20')
+
+
 def test_time_series_are_scored_beside_the_others(tmp_path):
   survey = survey_apart(8)
   write_survey(tmp_path / 'survey', survey)

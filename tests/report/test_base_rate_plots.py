@@ -46,7 +46,7 @@ def test_figures_are_written_without_warnings_whatever_is_missing(tables, tmp_pa
   with warnings.catch_warnings():
     warnings.simplefilter('error')
     plot_base_rates(rates, 'simulated', tmp_path / 'rates.png')
-    plot_base_rates(rates[rates['model'] == 'da_flux'], None, tmp_path / 'silent.png', rate=0.1)
+    plot_base_rates(rates[rates['model'] == 'da_flux'], None, tmp_path / 'silent.png')
     plot_first_alarm(alarms, 'simulated', tmp_path / 'alarms.png')
     plot_first_alarm(alarms[alarms['model'] == 'cnn'], 'hear', tmp_path / 'one.png')
   assert len(list(tmp_path.iterdir())) == 4
@@ -82,7 +82,5 @@ def test_the_points_are_those_of_the_table(tables, tmp_path, figures):
 
 def test_what_cannot_be_drawn_is_refused(tables, tmp_path):
   rates, _ = tables
-  with pytest.raises(ValueError, match=r'no base rate 0\.2 to draw the value for; it has 0\.001, 0\.01, 0\.1, 0\.5'):
-    plot_base_rates(rates, 'simulated', tmp_path / 'figure.png', rate=0.2)
   with pytest.raises(ValueError, match='no interval before emergence'):
     plot_base_rates(rates[rates['hours'] > 0], 'simulated', tmp_path / 'figure.png')

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from astropy.table import Table
 from scipy.special import expit
 from scipy.stats import binomtest, norm
 from sklearn.metrics import brier_score_loss
@@ -14,6 +15,7 @@ from hearjax.verification.base_rates import (
   base_rate_table,
   brier_skill,
   budget_table,
+  headline_rate,
   precision,
   sedi,
   shares_at,
@@ -267,3 +269,8 @@ def test_what_cannot_be_scored_is_refused():
     value_curve(0.8, 0.1, 0.1, [0.5, 1.0])
   with pytest.raises(ValueError, match='A base rate is a share'):
     value_curve(0.8, 0.1, 0.0, [0.5])
+
+
+def test_the_rate_that_is_told_of_is_that_nearest_to_one_in_a_hundred():
+  assert headline_rate(Table({'rate': [0.5, 0.02, 0.001, 0.02]})) == 0.02
+  assert headline_rate(Table({'rate': [0.2]})) == 0.2

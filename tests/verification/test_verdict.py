@@ -80,7 +80,7 @@ def test_flux_base_rate_alarms_and_frames(products):
   lines = said(products | extra)
   # The smallest tolerance that has couples.
   assert lines['flux'].startswith('among regions of equal flux (to 0.1 dex, 30 couples) the TSS is 0.21 [0.05, 0.40]')
-  assert lines['base rate'].startswith('where 1% of the places emerge, 12% of the alarms at -3 h are right, and 114')
+  assert lines['base rate'].startswith('where 0.01 of the places emerge, 12% of the alarms at -3 h are right, and 114')
   assert lines['first alarm'].startswith('half of the EARs with an alarm have it by -19 h; 10%')
   assert lines['first alarm'].endswith('30% of the controls do.')
   skill = products['skill']
