@@ -63,12 +63,12 @@ def main(flags: cli.Flags) -> None:
   survey = read_survey(flags.survey, max_missing=1.0) if flags.survey else None
   tables = read_tables(flags, directory, survey)
   products = score(tables, flags) | forecasts_as_used(tables, rates, flags)
-  certificate = None
+  certificates = {}
   if survey is not None:
-    certificate = certify_predictions(tables[0], survey)
+    certificates = {table.meta['model']: certify_predictions(table, survey) for table in tables}
     products |= look_closer(tables, survey, flags)
   source = {key: tables[0].meta[key] for key in ('survey_checksum', 'survey_source') if key in tables[0].meta}
-  lines = verdict(products, reference_of(tables, flags), certificate)
+  lines = verdict(products, reference_of(tables, flags), certificates)
   for name, table in reversed(products.items()):  # The one that marks the scoring as finished comes last.
     table.meta = {**source, 'resamples': flags.resamples, 'seed': flags.seed}
     write_table(directory / ('' if name in IN_ROOT else FOLDER) / f'{name}.ecsv', table)

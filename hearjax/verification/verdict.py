@@ -13,17 +13,17 @@ from hearjax.verification.reliability import PROBABILITIES
 Products = Mapping[str, Table]
 
 
-def verdict(products: Products, reference: str, certificate: Certificate | None) -> list[str]:
+def verdict(products: Products, reference: str, certificates: Mapping[str, Certificate]) -> list[str]:
   """Returns the sentences, each after a word that says what it is about; those whose table is missing are left out.
 
   Args:
     products: The tables of `verify`, by name.
     reference: The model that is told of.
-    certificate: Of its predictions; None where no survey was given.
+    certificates: Of the predictions of each model; none where no survey was given.
   """
   parts = (
     ('leak', _leak(products)),
-    ('folds', _folds(certificate)),
+    ('folds', _folds(certificates, reference)),
     ('skill', _skill(products, reference)),
     ('rule', _rule(products, reference)),
     ('rivals', _rivals(products)),
@@ -61,11 +61,14 @@ def _leak(products: Products) -> Iterator[str]:
     yield f'none seen: metadata alone have a TSS of {_bounds(row)}{named}.'
 
 
-def _folds(certificate: Certificate | None) -> Iterator[str]:
-  if certificate is None:
+def _folds(certificates: Mapping[str, Certificate], reference: str) -> Iterator[str]:
+  if not certificates:
     yield 'not certified; that needs the survey, too.'
-  else:
-    yield f'{"certified" if certificate.holds else "NOT CERTIFIED"}: {certificate}.'
+  for model, certificate in certificates.items():
+    if not certificate.holds:
+      yield f'NOT CERTIFIED, {model}: {certificate}.'
+    elif model == reference:
+      yield f'certified: {certificate}.'
 
 
 def _skill(products: Products, reference: str) -> Iterator[str]:

@@ -26,7 +26,8 @@ def products():
 
 
 def said(products, certificate=None, reference='cnn'):
-  return {line.split(':')[0]: line.split(':', 1)[1].strip() for line in verdict(products, reference, certificate)}
+  lines = verdict(products, reference, {'cnn': certificate} if certificate else {})
+  return {line.split(':')[0]: line.split(':', 1)[1].strip() for line in lines}
 
 
 def test_without_a_survey_it_says_what_it_cannot_say(products):
@@ -48,15 +49,22 @@ def nuisance(low):
 @pytest.mark.parametrize(('low', 'start'), [(0.1, 'THE CLASSES DIFFER WITHOUT ANY MAP'), (-0.1, 'none seen')])
 def test_a_leak_is_said_first(products, low, start):
   balance = Table({'quantity': ['n_frames', 'mu'], 'unbalanced': [True, False]})
-  lines = verdict(products | {'nuisance': nuisance(low), 'balance': balance}, 'cnn', None)
+  lines = verdict(products | {'nuisance': nuisance(low), 'balance': balance}, 'cnn', {})
   assert lines[0].startswith('leak:') and start in lines[0]
   assert 'EAR and CR differ in n_frames (' in lines[0] and 'mu' not in lines[0]
 
 
 def test_a_certificate_that_does_not_hold_stands_out(products):
   parted = Certificate(pairs=9, missing=0, folds=3, links=2, parted=(('a', 'b'),))
-  assert said(products, parted)['folds'].startswith('NOT CERTIFIED: 1 of 2 couples')
-  assert said(products, Certificate(9, 0, 3, 0, ()))['folds'].startswith('certified: 9 pairs in 3 folds')
+  assert said(products, parted)['folds'].startswith('NOT CERTIFIED, cnn: 1 of 2 couples')
+  whole = Certificate(9, 0, 3, 0, ())
+  assert said(products, whole)['folds'].startswith('certified: 9 pairs in 3 folds')
+  # Of the others those that do not hold are told of.
+  lines = verdict(products, 'cnn', {'cnn': whole, 'da_flux': whole, 'theirs': parted})
+  assert [line.split(':')[1].strip() for line in lines if line.startswith('folds')] == [
+    'certified',
+    'NOT CERTIFIED, theirs',
+  ]
 
 
 def test_flux_base_rate_alarms_and_frames(products):
