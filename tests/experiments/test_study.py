@@ -68,7 +68,7 @@ def test_a_study_of_findings_goes_on_where_it_stopped(tmp_path, monkeypatch):
   arguments = (f'--out={out}', '--pairs=24', '--worlds=null', '--surveys=1')
   printed = succeed('study', *arguments)
   assert printed.startswith('null 0 (')
-  assert '| `skill` | null | 0 of 1 | flux, distance, width |  |' in printed
+  assert '| `skill` | null | 0 of 1 | flux, distance, width, narrow, close |  |' in printed
   table = Table.read(out)
   assert len(set(table['claim'])) == len(table) > 10
   assert not np.any(table['verdict'] == SUPPORTED)
