@@ -14,7 +14,7 @@ from hearjax.report.finding_plots import COLOURS
 
 TICKS_MM = (2, 3, 5, 10, 20, 50, 100)
 PANELS = (
-  ('width', 'Full width at half maximum of poles [Mm]', 'Logit [sd], poles far apart'),
+  ('width', 'Full width at half maximum of poles [Mm]', 'Logit [sd], poles of one sign'),
   ('pairing', 'Distance of the poles of a pair [Mm]', 'What pairing adds to the logit [sd]'),
   ('wavelength', 'Wavelength of a band [Mm]', 'Logit of maps reduced to the band,\nat their own flux [sd]'),
   ('auc', 'Wavelength of a band [Mm]', 'AUC within the band'),
