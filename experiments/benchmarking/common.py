@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hearjax.maps.augmentation import Augmentation
-from hearjax.models.convolution import same_padding
+from hearjax.models.convolution import edges
 from hearjax.models.network import EmergenceNetwork, ModelSettings, build_model
 from hearjax.solar import DEFAULT_PIXEL_SCALE_MM
 from hearjax.training.settings import TrainSettings
@@ -69,7 +69,7 @@ def forward_flop(settings: ModelSettings, side: int) -> tuple[float, float]:
   """Returns the operations of the convolutions for one map of `side` px: of all, and of the first alone."""
   flop, channels, side = [], 1, settings.visible_px(side)
   for width, kernel, stride in zip(settings.widths, settings.kernels, settings.strides, strict=True):
-    _, side, _ = same_padding(side, kernel, stride)
+    _, side, _ = edges(side, kernel, stride, settings.padding)
     flop.append(2.0 * side**2 * kernel**2 * channels * width)
     channels = width
   return sum(flop), flop[0]

@@ -123,10 +123,10 @@ def layers(size: dict, seed: int) -> Iterator[Group]:
     wanted = (1,) if number == 0 else (0, 1)  # Nobody asks for the gradient by the map.
 
     def value(maps: jax.Array, weights: jax.Array, way: str, stride: int = stride) -> jax.Array:
-      return LOWERINGS[way](maps, weights, stride)
+      return LOWERINGS[way](maps, weights, stride, 'same')
 
     def total(maps: jax.Array, weights: jax.Array, way: str, stride: int = stride) -> jax.Array:
-      return jnp.sum(jnp.square(LOWERINGS[way](maps, weights, stride)))
+      return jnp.sum(jnp.square(LOWERINGS[way](maps, weights, stride, 'same')))
 
     for name, function in (('value', value), ('value and gradient', jax.value_and_grad(total, wanted))):
       program = jax.jit(function, static_argnames='way', compiler_options=compiler_options())

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from hearjax.checks import UserError
-from hearjax.models.convolution import same_padding
+from hearjax.models.convolution import edges
 from hearjax.models.network import EmergenceNetwork, central_window
 from hearjax.survey.fold_rows import FoldRows
 from hearjax.survey.survey import Survey
@@ -51,7 +51,7 @@ class Network(nn.Module):
       layer = nn.Conv2d(*of_layer['kernel'].shape[2:], kernel, stride)
       layer.weight.data = torch.from_numpy(of_layer['kernel'].transpose(3, 2, 0, 1).copy())
       layer.bias.data = torch.from_numpy(of_layer['bias'])
-      before, side, after = same_padding(side, kernel, stride)
+      before, side, after = edges(side, kernel, stride, settings.padding)
       self.pads.append((before, after, before, after))
       self.convolutions.append(layer)
     dense = jax.tree.map(np.array, params['params']['logit'])

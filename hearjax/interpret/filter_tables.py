@@ -213,7 +213,7 @@ def _seen_at(model: EmergenceNetwork, field: np.ndarray, layer: int, side: int, 
   """Returns `[side, side]` what a filter sees of `[y, x]` field at a place among the outputs of its layer."""
   settings, size = model.settings, field.shape[-1]
   shape = {name: getattr(settings, name)[: layer + 1] for name in ('widths', 'kernels', 'strides')}
-  positions = type(settings)(**shape).positions_px(settings.visible_px(size)) + (size - 1) / 2
+  positions = type(settings)(**shape, padding=settings.padding).positions_px(settings.visible_px(size)) + (size - 1) / 2
   version, row, column = np.unravel_index(place, (2 ** len(settings.symmetries), len(positions), len(positions)))
   padded = np.pad(np.asarray(all_versions(field, settings.symmetries)[version]), side, constant_values=np.nan)
   y, x = (round(positions[at] - (side - 1) / 2) + side for at in (row, column))

@@ -9,38 +9,42 @@ import jax.numpy as jnp
 
 # --- Convolution: one module, several ways to compute it ---------------------------------------------------------
 
-# From `[batch, y, x, channel]` maps, `[ky, kx, channel, feature]` kernel and stride to the zero-padded convolution.
-Lowering = Callable[[jax.Array, jax.Array, int], jax.Array]
+PADDINGS = ('same', 'valid')  # Zeros beyond the edge of a map, or none: then outputs see real pixels alone.
+
+# From `[batch, y, x, channel]` maps, `[ky, kx, channel, feature]` kernel, stride and padding to the convolution.
+Lowering = Callable[[jax.Array, jax.Array, int, str], jax.Array]
 
 
 class Convolution(nn.Module):
-  """A strided convolution with zero padding (`SAME`), with the same parameters however it is computed.
+  """A strided convolution, with the same parameters however it is computed.
 
   Attributes:
     features: Filters.
     kernel: Side of the kernel [px].
     stride: Stride [px].
     lowerings: How it is computed where the value alone is asked for, and where it is differentiated.
+    padding: One of `PADDINGS`.
   """
 
   features: int
   kernel: int
   stride: int
   lowerings: tuple[str, str] = ('lax', 'lax')
+  padding: str = 'same'
 
   @nn.compact
   def __call__(self, maps: jax.Array, channel: jax.Array | None = None) -> jax.Array:
-    """Maps `[batch, y, x, channel]` to `[batch, ceil(y / stride), ceil(x / stride), features]`, in the type of maps.
+    """Maps `[batch, y, x, channel]` to `[batch, y / stride, x / stride, features]`, in the type of maps.
 
-    With the number of a channel: what this channel alone adds to that, without the bias.
+    The sizes are rounded up, or with the padding `valid` those of the places where the kernel fits. With the number of a channel: what this channel alone adds to that, without the bias.
     """
     shape = (self.kernel, self.kernel, maps.shape[-1], self.features)
     kernel = self.param('kernel', nn.initializers.he_normal(), shape).astype(maps.dtype)
     bias = self.param('bias', nn.initializers.zeros_init(), (self.features,)).astype(maps.dtype)
     if channel is not None:  # By XLA's convolution: patches were four times slower for a single channel.
       maps = jax.lax.dynamic_slice_in_dim(maps, channel, 1, axis=3)
-      return convolve_lax(maps, jax.lax.dynamic_slice_in_dim(kernel, channel, 1, axis=2), self.stride)
-    return convolve(maps, kernel, self.stride, *self.lowerings) + bias
+      return convolve_lax(maps, jax.lax.dynamic_slice_in_dim(kernel, channel, 1, axis=2), self.stride, self.padding)
+    return convolve(maps, kernel, self.stride, self.padding, *self.lowerings) + bias
 
 
 def choose_lowerings(stride: int, channels: int, backend: str) -> tuple[str, str]:
@@ -66,23 +70,25 @@ def choose_lowerings(stride: int, channels: int, backend: str) -> tuple[str, str
   return 'lax', 'patches' if stride > 1 else 'lax'
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def convolve(maps: jax.Array, kernel: jax.Array, stride: int, value: str, differentiated: str) -> jax.Array:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4, 5))
+def convolve(
+  maps: jax.Array, kernel: jax.Array, stride: int, padding: str, value: str, differentiated: str
+) -> jax.Array:
   """Convolves by one of `LOWERINGS` where the value alone is asked for, and by another where it is differentiated.
 
   It has a gradient of first order, in reverse mode.
   """
-  return LOWERINGS[value](maps, kernel, stride)
+  return LOWERINGS[value](maps, kernel, stride, padding)
 
 
 def _convolve_forward(
-  maps: jax.Array, kernel: jax.Array, stride: int, value: str, differentiated: str
+  maps: jax.Array, kernel: jax.Array, stride: int, padding: str, value: str, differentiated: str
 ) -> tuple[jax.Array, Callable]:
-  return jax.vjp(lambda maps, kernel: LOWERINGS[differentiated](maps, kernel, stride), maps, kernel)
+  return jax.vjp(lambda maps, kernel: LOWERINGS[differentiated](maps, kernel, stride, padding), maps, kernel)
 
 
 def _convolve_backward(
-  stride: int, value: str, differentiated: str, pull_back: Callable, cotangent: jax.Array
+  stride: int, padding: str, value: str, differentiated: str, pull_back: Callable, cotangent: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
   return pull_back(cotangent)
 
@@ -90,33 +96,33 @@ def _convolve_backward(
 convolve.defvjp(_convolve_forward, _convolve_backward)
 
 
-def convolve_lax(maps: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-  """Convolves `[batch, y, x, channel]` with `[ky, kx, channel, feature]` by XLA's convolution, zero padded."""
+def convolve_lax(maps: jax.Array, kernel: jax.Array, stride: int, padding: str) -> jax.Array:
+  """Convolves `[batch, y, x, channel]` with `[ky, kx, channel, feature]` by XLA's convolution."""
   return jax.lax.conv_general_dilated(
-    maps, kernel, (stride, stride), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC')
+    maps, kernel, (stride, stride), padding.upper(), dimension_numbers=('NHWC', 'HWIO', 'NHWC')
   )
 
 
-def convolve_patches(maps: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+def convolve_patches(maps: jax.Array, kernel: jax.Array, stride: int, padding: str) -> jax.Array:
   """Does what `convolve_lax` does, as a product of the matrix of all patches with the kernel."""
-  views = _shifted(maps, kernel.shape[0], stride)
+  views = _shifted(maps, kernel.shape[0], stride, padding)
   return jnp.concatenate(views, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
 
 
-def convolve_shifts(maps: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+def convolve_shifts(maps: jax.Array, kernel: jax.Array, stride: int, padding: str) -> jax.Array:
   """Does what `convolve_lax` does, as a sum over the kernel of shifted maps times its entry: made for one channel."""
   side, _, channels, features = kernel.shape
-  views, entries = _shifted(maps, side, stride), kernel.reshape(-1, channels, features)
+  views, entries = _shifted(maps, side, stride, padding), kernel.reshape(-1, channels, features)
   times = jnp.multiply if channels == 1 else jnp.matmul
   return sum(times(view, entry) for view, entry in zip(views, entries, strict=True))
 
 
-def _shifted(maps: jax.Array, side: int, stride: int) -> list[jax.Array]:
-  """Returns what each entry of a kernel of `side` px sees of zero-padded `[batch, y, x, channel]` maps, row by row."""
+def _shifted(maps: jax.Array, side: int, stride: int, padding: str) -> list[jax.Array]:
+  """Returns what each entry of a kernel of `side` px sees of padded `[batch, y, x, channel]` maps, row by row."""
   pads, out = [], []
   for size in maps.shape[1:3]:
-    before, n_out, after = same_padding(size, side, stride)
-    pads.append((before, after))
+    before, n_out, after = edges(size, side, stride, padding)
+    pads.append((before, max(after, 0)))
     out.append(n_out)
   padded = jnp.pad(maps, ((0, 0), *pads, (0, 0)))
   return [
@@ -126,7 +132,7 @@ def _shifted(maps: jax.Array, side: int, stride: int) -> list[jax.Array]:
   ]
 
 
-def convolve_space_to_depth(maps: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+def convolve_space_to_depth(maps: jax.Array, kernel: jax.Array, stride: int, padding: str) -> jax.Array:
   """Does what `convolve_lax` does, with every `stride` x `stride` block of pixels as channels of one coarse pixel.
 
   What is left is a convolution of stride 1, with fewer and longer rows: made for first layers, of one channel.
@@ -136,7 +142,7 @@ def convolve_space_to_depth(maps: jax.Array, kernel: jax.Array, stride: int) -> 
   extra = side * stride - kernel.shape[0]
   pads, coarse = [], []
   for size in maps.shape[1:3]:
-    before, n_out, _ = same_padding(size, kernel.shape[0], stride)
+    before, n_out, _ = edges(size, kernel.shape[0], stride, padding)
     coarse.append(n_out + side - 1)
     pads.append((before, coarse[-1] * stride - before - size, 0))  # A negative padding cuts.
   maps = jax.lax.pad(maps, jnp.zeros((), maps.dtype), ((0, 0, 0), *pads, (0, 0, 0)))
@@ -156,8 +162,11 @@ LOWERINGS: dict[str, Lowering] = {
 }
 
 
-def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int, int]:
-  """Returns zeros before, outputs, and zeros after an axis of `size` px for `SAME` padding."""
+def edges(size: int, kernel: int, stride: int, padding: str) -> tuple[int, int, int]:
+  """Returns zeros before, outputs, and zeros after an axis of `size` px; negative for pixels that no output sees."""
+  if padding == 'valid':
+    n_out = (size - kernel) // stride + 1
+    return 0, n_out, (n_out - 1) * stride + kernel - size
   n_out = -(-size // stride)
   total = max((n_out - 1) * stride + kernel - size, 0)
   return total // 2, n_out, total - total // 2

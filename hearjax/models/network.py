@@ -10,7 +10,7 @@ import numpy as np
 
 from hearjax.checks import UserError, check_choices
 from hearjax.maps import transforms
-from hearjax.models.convolution import LOWERINGS, Convolution, choose_lowerings, same_padding
+from hearjax.models.convolution import LOWERINGS, PADDINGS, Convolution, choose_lowerings, edges
 
 SYMMETRIES: dict[str, Callable[[jax.Array], jax.Array]] = {
   'polarity': transforms.reverse_polarity,
@@ -38,6 +38,8 @@ class ModelSettings:
       strong flux does not outweigh all else; 0 for no logarithm. A filter without activation adds nothing either way.
     symmetries: Symmetries that the logit obeys exactly, each by averaging over its two versions of the map:
       any of `polarity`, `mirror_longitude`, `mirror_latitude`, `transpose`.
+    padding: What convolutions see beyond the edge of the square: `same` for zeros; `valid` for nothing, so that outputs
+      lie only where all they see is real, and neighbouring squares share them.
     precision: `float32`, or `bfloat16` for the activations and products of the convolutions; parameters, averages and
       logit are of float32 either way.
   """
@@ -51,6 +53,7 @@ class ModelSettings:
   centre_mm: float = 5.0
   log_pool: float = 0.1
   symmetries: tuple[str, ...] = dataclasses.field(default=(), metadata={'choices': tuple(SYMMETRIES)})
+  padding: str = dataclasses.field(default='same', metadata={'choices': PADDINGS})
   precision: str = dataclasses.field(default='float32', metadata={'choices': ('float32', 'bfloat16')})
 
   def __post_init__(self):
@@ -71,8 +74,24 @@ class ModelSettings:
       raise UserError('The symmetry transpose turns one mirror into the other: name both mirrors with it, or neither.')
 
   def visible_px(self, size: int) -> int:
-    """Returns the side of the central square of a map of `size` px that the network looks at [px]."""
-    return min(self.crop_px or size, size)
+    """Returns the side of the central square of a map of `size` px that the network looks at [px].
+
+    Raises:
+      UserError: It is smaller than what a single output sees, and there are no zeros around it.
+    """
+    visible = min(self.crop_px or size, size)
+    if self.padding == 'valid' and visible < self.receptive_px:
+      raise UserError(
+        f'The network sees a square of {visible} px, and a single output of it {self.receptive_px} px without padding; '
+        'give larger maps, a larger crop_px, or padding=same.'
+      )
+    return visible
+
+  @property
+  def receptive_px(self) -> int:
+    """Side of what a single output of the last layer sees [px]."""
+    steps = np.cumprod((1, *self.strides[:-1]))
+    return 1 + int(sum((kernel - 1) * step for kernel, step in zip(self.kernels, steps, strict=True)))
 
   def positions_px(self, size: int) -> np.ndarray:
     """Returns where the outputs of the last layer lie along an axis of `size` px, from its middle [px].
@@ -83,7 +102,7 @@ class ModelSettings:
     first, step = 0.0, 1
     n = size
     for kernel, stride in zip(self.kernels, self.strides, strict=True):
-      before, n, _ = same_padding(n, kernel, stride)
+      before, n, _ = edges(n, kernel, stride, self.padding)
       first += step * ((kernel - 1) / 2 - before)
       step *= stride
     return first + step * np.arange(n) - (size - 1) / 2
@@ -116,7 +135,7 @@ class EmergenceNetwork(nn.Module):
   def setup(self) -> None:
     settings = self.settings
     shapes = zip(settings.widths, settings.kernels, settings.strides, self.lowerings, strict=True)
-    self.convolution = [Convolution(*shape) for shape in shapes]
+    self.convolution = [Convolution(*shape, settings.padding) for shape in shapes]
     self.logit = nn.Dense(1)
 
   def __call__(self, field: jax.Array, masks: Masks | None = None) -> jax.Array:

@@ -5,24 +5,25 @@ import numpy as np
 import pytest
 from scipy.signal import correlate2d
 
-from hearjax.models.convolution import LOWERINGS, Convolution, choose_lowerings, convolve, convolve_patches
+from hearjax.models.convolution import LOWERINGS, PADDINGS, Convolution, choose_lowerings, convolve, convolve_patches
 
 
 def random_field(*shape, seed=0):
   return 100 * np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
+@pytest.mark.parametrize('padding', PADDINGS)
 @pytest.mark.parametrize('name', [name for name in LOWERINGS if name != 'lax'])
 @pytest.mark.parametrize(
   ('side', 'stride', 'size'), [(5, 2, 16), (3, 1, 9), (3, 2, 15), (1, 2, 8), (4, 3, 17), (2, 3, 10)]
 )
-def test_lowerings_agree_in_value_and_gradient(name, side, stride, size):
+def test_lowerings_agree_in_value_and_gradient(name, side, stride, size, padding):
   maps = random_field(2, size, size + 1, 3) / 100
   kernel = random_field(side, side, 3, 4, seed=1) / 100
 
   def value_and_gradients(convolve):
     def loss(maps, kernel):
-      result = convolve(maps, kernel, stride)
+      result = convolve(maps, kernel, stride, padding)
       return (result**2).mean(), result
 
     (_, result), gradients = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(maps, kernel)
@@ -32,10 +33,11 @@ def test_lowerings_agree_in_value_and_gradient(name, side, stride, size):
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
-def test_convolution_is_that_of_scipy():
+@pytest.mark.parametrize('padding', PADDINGS)
+def test_convolution_is_that_of_scipy(padding):
   image, kernel = random_field(9, 9) / 100, random_field(3, 3, seed=2) / 100
-  ours = convolve_patches(image[None, :, :, None], kernel[:, :, None, None], 1)[0, :, :, 0]
-  np.testing.assert_allclose(ours, correlate2d(image, kernel, mode='same'), rtol=1e-5, atol=1e-5)
+  ours = convolve_patches(image[None, :, :, None], kernel[:, :, None, None], 1, padding)[0, :, :, 0]
+  np.testing.assert_allclose(ours, correlate2d(image, kernel, mode=padding), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -63,10 +65,10 @@ def test_what_is_chosen_has_the_value_and_the_gradient_of_the_convolution(shape)
     return lambda maps, kernel: (convolve(maps, kernel) ** 2).mean()
 
   def ours(maps, kernel):
-    return convolve(maps, kernel, stride, *chosen)
+    return convolve(maps, kernel, stride, 'same', *chosen)
 
   def theirs(maps, kernel):
-    return LOWERINGS['lax'](maps, kernel, stride)
+    return LOWERINGS['lax'](maps, kernel, stride, 'same')
 
   np.testing.assert_allclose(ours(maps, kernel), theirs(maps, kernel), rtol=1e-5, atol=1e-5)
   for gradient, expected in zip(*(jax.grad(loss(way), (0, 1))(maps, kernel) for way in (ours, theirs)), strict=True):

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from hearjax.checks import UserError
 from hearjax.models.convolution import LOWERINGS
 from hearjax.models.network import SYMMETRIES, ModelSettings, build_model, central_window
 
@@ -139,6 +140,22 @@ def with_weight(params, unit):
   kernel = np.zeros((6, 1), np.float32)
   kernel[unit] = 1.0
   return {'params': {**params['params'], 'logit': {'kernel': kernel, 'bias': np.zeros(1, np.float32)}}}
+
+
+def test_without_padding_an_output_sees_its_receptive_field_alone():
+  settings = dataclasses.replace(SMALL, padding='valid')
+  assert settings.receptive_px == 5 + 2 * 2 and ModelSettings().receptive_px == 25
+  model = build_model(settings, 1.39)
+  field = random_field(1, 21, 21)
+  params = model.init(jax.random.key(0), field)
+  whole = model.apply(params, field, method='activations')[-1]
+  assert whole.shape[1:3] == (4, 4)
+  piece = model.apply(params, field[:, 4:13, 8:17], method='activations')[-1]
+  np.testing.assert_allclose(piece[:, 0, 0], whole[:, 1, 2], rtol=1e-4, atol=1e-5)
+  positions = settings.positions_px(21)
+  np.testing.assert_array_equal(positions, [-6, -2, 2, 6])  # Of the middles of the receptive fields.
+  with pytest.raises(UserError, match='sees a square of 8 px, and a single output of it 9 px'):
+    settings.visible_px(8)
 
 
 @pytest.mark.parametrize(
