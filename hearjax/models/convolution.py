@@ -36,7 +36,8 @@ class Convolution(nn.Module):
   def __call__(self, maps: jax.Array, channel: jax.Array | None = None) -> jax.Array:
     """Maps `[batch, y, x, channel]` to `[batch, y / stride, x / stride, features]`, in the type of maps.
 
-    The sizes are rounded up, or with the padding `valid` those of the places where the kernel fits. With the number of a channel: what this channel alone adds to that, without the bias.
+    The sizes are rounded up, or with the padding `valid` those of the places where the kernel fits. With the number of
+    a channel: what this channel alone adds to that, without the bias.
     """
     shape = (self.kernel, self.kernel, maps.shape[-1], self.features)
     kernel = self.param('kernel', nn.initializers.he_normal(), shape).astype(maps.dtype)
