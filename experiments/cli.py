@@ -22,7 +22,7 @@ from hearjax.files import sole_writer
 
 from .flags import Flags
 
-SUN_PACKAGES = ('sunpy', 'reproject')  # Of the extra `sun`; imported only where a script is about to use them.
+SUN_PACKAGES = ('sunpy', 'reproject', 'drms', 'dask', 'distributed', 'watchfiles', 'h5py')  # Of the extra `sun`; imported only where a script is about to use them.
 OUT_OF_MEMORY = 'RESOURCE_EXHAUSTED'  # In what JAX says of it.
 HELP = ('--help', '-help', '-h', '--helpshort', '--helpfull')
 
@@ -102,9 +102,10 @@ def call(name: str, **values: object) -> None:
 
   Args:
     name: The script.
-    **values: Its flags; those that are None are left out.
+    **values: Its flags; those that are None are left out, and those that are lists given once for each value.
   """
-  given = [f'--{flag}={value}' for flag, value in values.items() if value is not None]
+  listed = {flag: value if isinstance(value, list) else [value] for flag, value in values.items() if value is not None}
+  given = [f'--{flag}={value}' for flag, those in listed.items() for value in those]
   print(f'\n$ hearjax {shlex.join([name, *given])}', flush=True)
   script = importlib.import_module(f'.{name}', __package__)
   flags = Flags()

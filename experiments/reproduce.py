@@ -2,6 +2,10 @@
 
 Each step is one of the other scripts, called as printed, so that any of them can be repeated by hand. Steps whose
 product is there already are left out, and an interrupted training goes on where it stopped.
+
+With --from_frames the survey is not simulated region by region: a simulated Sun is observed as a full disk, the survey is
+built from the frames as from those of HMI, and the networks are laid over the disk in the end. That shows the way
+through every step. Its regions are far too few for a skill, and analyses and interpretation are left out.
 """
 
 import json
@@ -20,10 +24,27 @@ from hearjax.verification.predictions import PREDICTIONS
 
 from . import cli
 
-STEPS = ('simulate_survey', 'train', 'baseline', 'verify', 'prune', 'respond', 'attribute')
+STEPS = (
+  'simulate_frames',
+  'build_survey',
+  'simulate_survey',
+  'train',
+  'baseline',
+  'verify',
+  'prune',
+  'respond',
+  'attribute',
+  'scan',
+)
 # The paper's size is that of the HEAR survey in its latest use, 182 pairs; folds, seeds and epochs are our choice.
 QUICK = {'pairs': 80, 'folds': 5, 'seeds': 1, 'epochs': 40}
 FULL = {'pairs': 182, 'folds': 10, 'seeds': 2, 'epochs': 40}
+# Of the simulated Sun, and how its survey is built: a frame of two hours that is lost leaves a gap of four.
+FEW_FRAMES = {'size': 512, 'days': 8, 'cadence_minutes': 120, 'emergences': 4, 'decaying': 2}
+MORE_FRAMES = {'size': 1024, 'days': 8, 'cadence_minutes': 60, 'emergences': 6, 'decaying': 4}
+MAX_GAP_HOURS = 7
+FEW_FOLDS = 3
+SCANNED = ('*_000000_TAI.fits', '*_120000_TAI.fits')  # Two of the frames of a day.
 # Scripts of interpretation, and the product that each writes last: a figure, since tables are written before them.
 INTERPRETATION = {
   'prune': 'pruning/contribution.png',
@@ -36,7 +57,8 @@ def define_flags(flags: cli.Flags) -> None:
   flags.path('survey', None, 'Folder of the survey archive; a simulated one in the work directory without it.')
   flags.path('workdir', 'runs/reproduce', 'Work directory: everything lies in it.')
   flags.common('seed', 'overwrite')
-  flags.choice('until', 'attribute', STEPS, 'Last step to take.')
+  flags.switch('from_frames', False, 'Build the survey from frames of a simulated full disk, and scan them.')
+  flags.choice('until', STEPS[-1], STEPS, 'Last step to take.')
   flags.switch('quick', False, 'Minutes on two cores instead of the size of the paper; shows that it works.')
   flags.integer('resamples', 2000, 'Bootstrap samples of the pairs.', lower_bound=1)
   flags.writes('workdir')
@@ -62,19 +84,32 @@ def main(flags: cli.Flags) -> None:
       failures.append(str(error))
     taken[name] = {'seconds': round(time.monotonic() - begun, 1), 'programs': programs.count - compiled}
 
+  if flags.from_frames:
+    if flags.survey:
+      raise UserError('Give --survey, or --from_frames to have one built, not both.')
+    size = {**size, 'folds': FEW_FOLDS, 'pairs': 0, 'frames': FEW_FRAMES if flags.quick else MORE_FRAMES}
   check_same_run(workdir, {'survey': flags.survey, 'seed': flags.seed, **size}, flags.overwrite)
-  survey = pathlib.Path(flags.survey or workdir / 'survey')
-  if not flags.survey:
+  survey, sky = pathlib.Path(flags.survey or workdir / 'survey'), workdir / 'sky'
+  if flags.from_frames:
+    step('simulate_frames', None, out=sky, overwrite=None, **size['frames'])  # It knows itself what is missing.
+    built = {'catalogue': sky / 'sightings.ecsv', 'frames': sky / 'frames', 'emergence_max_gap_hours': MAX_GAP_HOURS}
+    step('build_survey', f'survey/{INDEX_NAME}', out=survey, seed=None, **built)
+  elif not flags.survey:
     step('simulate_survey', f'survey/{INDEX_NAME}', out=survey, pairs=size['pairs'])
   common = {'survey': survey, 'workdir': workdir}
   sizes = {'seeds': size['seeds'], 'epochs': size['epochs']}
   step('train', PRODUCT, **common, folds=size['folds'], **sizes)
   missing = [name for name in DISCRIMINANTS if flags.overwrite or not (workdir / PREDICTIONS / f'{name}.ecsv').exists()]
-  if missing:
+  if missing and not flags.from_frames:
     step('baseline', None, **common, folds=size['folds'], models=','.join(missing))
   step('verify', None, survey=survey, workdir=workdir, resamples=flags.resamples, overwrite=True)
-  for name, product in INTERPRETATION.items():
-    step(name, product, **common, overwrite=True)  # What an interrupted one left is of no use.
+  if flags.from_frames:
+    known = {'sightings': sky / 'sightings.ecsv', 'emergences': sky / 'truth.ecsv'}
+    fits = [str(sky / 'frames' / pattern) for pattern in SCANNED]
+    step('scan', 'scan/alarms.ecsv', workdir=workdir, fits=fits, out=workdir / 'scan', seed=None, **known)
+  else:
+    for name, product in INTERPRETATION.items():
+      step(name, product, **common, overwrite=True)  # What an interrupted one left is of no use.
   write_json(workdir / 'timing.json', taken)
   told = ', '.join(f'{name} {step["seconds"]:.0f} s' for name, step in taken.items())
   print(f'\nDone in {time.monotonic() - started:.0f} s ({told}). Everything lies in {workdir}:')

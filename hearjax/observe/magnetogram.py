@@ -1,8 +1,10 @@
 """Reading real magnetograms: a file becomes a sunpy Map that is complete and in Gauss. Needs the extra `sun`."""
 
+import contextlib
 import os
 import pathlib
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -42,33 +44,53 @@ def read_magnetogram(path: str | os.PathLike) -> GenericMap:
       coordinates or the date, contradicts itself, or says something that is not understood; or it is a synoptic map,
       which shows no single moment.
   """
+  return read_part(path)
+
+
+def read_part(path: str | os.PathLike, window: Callable[[GenericMap], tuple[slice, slice]] | None = None) -> GenericMap:
+  """Does what `read_magnetogram` does, with a part of the image; of a compressed image only its tiles are unpacked.
+
+  Args:
+    path: FITS file.
+    window: Takes a map with the geometry of the whole image, whose data are NaN, and returns which rows and columns to
+      read, or raises; None for all of them.
+
+  Raises:
+    FileNotFoundError, UserError: As for `read_magnetogram`, or as `window` does.
+  """
   path = pathlib.Path(path)
   if not path.is_file():
     hint = ' (it is a folder; name its files, "*.fits")' if path.is_dir() else ''
     raise FileNotFoundError(f'There is no file {path}{hint}.')
-  data, cards = _read_image(path)
+  with contextlib.ExitStack() as opened:
+    with told_as_damage(path):
+      hdus = opened.enter_context(fits.open(opened.enter_context(path.open('rb')), memmap=False))
+      hdu, cards = find_field(path, hdus, axes=('y', 'x'))
+      blanks = lost_blanks(hdu.header)  # Before the data are read: astropy then changes the header.
+    header = _header(cards, hdu.shape[-2:])
+    whole = _create_map(cards, np.broadcast_to(np.float32(np.nan), hdu.shape[-2:]), header)
+    rows, columns = (slice(0, side) for side in hdu.shape[-2:]) if window is None else window(whole)
+    with told_as_damage(path):
+      data = hdu.section[(*[0] * (len(hdu.shape) - 2), rows, columns)]
+  data = mask_lost(data, *blanks, fill_value(data))
   if not np.isfinite(data).any():
-    raise UserError(f'{path} is blank: no pixel of its image is a number.')
+    raise UserError(f'{path} is blank{"" if window is None else " there"}: no pixel of its image is a number.')
+  shifted = {'CRPIX1': header['CRPIX1'] - columns.start, 'CRPIX2': header['CRPIX2'] - rows.start}
+  return GenericMap(data, header | shifted)
+
+
+def _header(cards: Cards, shape: tuple[int, int]) -> dict[str, Any]:
+  """Returns the header of an image in the standard keywords."""
   _check_unit(cards)
-  geometry, notes = standard_geometry(cards, data.shape)
+  geometry, notes = standard_geometry(cards, shape)
   time = observation_time(cards)
   if time is None:
-    raise UserError(f'{path} does not say when it was observed; set DATE-OBS in the header.')
+    raise UserError(f'{cards.path} does not say when it was observed; set DATE-OBS in the header.')
   if not {'CRLT_OBS', 'HGLT_OBS'} & set(geometry):
     geometry |= _earth(cards, time, geometry.get('DSUN_OBS'))
     notes.append(EARTH_NOTE)
   header = {**geometry, 'DATE-OBS': time.utc.isot, 'BUNIT': 'G', 'QUALITY': quality_bits(cards)}
-  if notes:
-    header['NOTES'] = '; '.join(notes)
-  return _create_map(cards, data, header)
-
-
-def _read_image(path: pathlib.Path) -> tuple[np.ndarray, Cards]:
-  with told_as_damage(path), path.open('rb') as file, fits.open(file, memmap=False) as hdus:
-    hdu, cards = find_field(path, hdus, axes=('y', 'x'))
-    blanks = lost_blanks(hdu.header)  # Before the data are read: astropy then changes the header.
-    data = hdu.data.reshape(hdu.shape[-2:])
-  return mask_lost(data, *blanks, fill_value(data)), cards
+  return header | ({'NOTES': '; '.join(notes)} if notes else {})
 
 
 def _check_unit(cards: Cards) -> None:

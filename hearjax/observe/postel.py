@@ -4,25 +4,24 @@ A sunpy Map and a Carrington position become a patch (`postel_patch`) on the gri
 """
 
 import dataclasses
+import types
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import SkyCoord
 from astropy.wcs import WCS, FITSFixedWarning
+from astropy.wcs.wcsapi import BaseLowLevelWCS, HighLevelWCSWrapper
 from reproject import reproject_adaptive
-from sunpy.coordinates import HeliographicCarrington
 from sunpy.map import GenericMap
-from sunpy.util.exceptions import SunpyUserWarning
 
 from hearjax.checks import UserError
+from hearjax.observe.view import View, view_of
 from hearjax.solar import (
   DEFAULT_PIXEL_SCALE_MM,
   DEFAULT_SIZE,
   SOLAR_RADIUS_MM,
   degrees,
-  mu,
   postel_header,
   wrap_degrees,
 )
@@ -84,40 +83,54 @@ def postel_wcs(
 
 def carrington_pixels(magnetogram: GenericMap, longitude: np.ndarray, latitude: np.ndarray) -> np.ndarray:
   """Returns `[2, ...]` the pixel (x, y), from 0, of heliographic positions [deg]; NaN on the far side of the Sun."""
-  frame = HeliographicCarrington(
-    observer=magnetogram.observer_coordinate, obstime=magnetogram.reference_date, rsun=magnetogram.rsun_meters
-  )
-  points = SkyCoord(longitude * u.deg, latitude * u.deg, frame=frame)
-  pixels = np.stack([axis.to_value(u.pix) for axis in magnetogram.world_to_pixel(points)])
-  return np.where(mu_of(magnetogram, longitude, latitude) > 0, pixels, np.nan)
+  view = view_of(magnetogram)
+  return np.where(view.mu(longitude, latitude) > 0, view.pixels(longitude, latitude), np.nan)
 
 
 def carrington_positions(magnetogram: GenericMap, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """Returns longitude and latitude `[...]` [deg] of the pixels at `x`, `y`, from 0; NaN off the disk."""
-  frame = HeliographicCarrington(observer=magnetogram.observer_coordinate, obstime=magnetogram.reference_date)
-  points = magnetogram.pixel_to_world(x * u.pix, y * u.pix)
-  with warnings.catch_warnings():
-    warnings.simplefilter('ignore', SunpyUserWarning)  # Says that pixels off the disk become NaN.
-    points = points.transform_to(frame)
-  return points.lon.to_value(u.deg), points.lat.to_value(u.deg)
+  return view_of(magnetogram).positions(x, y)
 
 
 def observer_position(magnetogram: GenericMap) -> tuple[float, float]:
   """Returns Carrington longitude and latitude of the observer [deg] (L0, B0)."""
-  return magnetogram.carrington_longitude.to_value(u.deg), magnetogram.carrington_latitude.to_value(u.deg)
+  view = view_of(magnetogram)
+  return view.l0, view.b0
 
 
 def middle_position(magnetogram: GenericMap) -> tuple[float, float]:
   """Returns Carrington longitude and latitude [deg] of the middle of a magnetogram."""
-  frame = HeliographicCarrington(observer=magnetogram.observer_coordinate, obstime=magnetogram.reference_date)
-  middle = magnetogram.center.transform_to(frame)
-  return middle.lon.deg, middle.lat.deg
+  height, width = magnetogram.data.shape
+  longitude, latitude = carrington_positions(magnetogram, np.array((width - 1) / 2), np.array((height - 1) / 2))
+  return float(longitude), float(latitude)
 
 
 def mu_of(magnetogram: GenericMap, longitude: np.ndarray, latitude: np.ndarray) -> np.ndarray:
   """Returns `[...]` the cosine of the heliocentric angle of heliographic (Carrington) positions [deg]."""
-  l0, b0 = observer_position(magnetogram)
-  return mu(longitude - l0, latitude, b0)
+  return view_of(magnetogram).mu(longitude, latitude)
+
+
+def map_positions(wcs: WCS, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+  """Returns longitude and latitude `[y, x]` [deg] of the pixels of a map of `shape` (y, x) [px]."""
+  x, y = np.meshgrid(np.arange(shape[1]), np.arange(shape[0]))
+  return tuple(wcs.wcs_pix2world(x, y, 0))
+
+
+def pixel_box(at: np.ndarray, shape: tuple[int, int], margin: int) -> tuple[slice, slice]:
+  """Returns the rows and columns of an image around some places; empty ones where none is near it.
+
+  Args:
+    at: `[2, ...]` the places [px, x and y from 0]; NaN where there is none.
+    shape: Size of the image along y and x [px].
+    margin: How many pixels beyond the outermost place belong to it.
+  """
+  slices = []
+  for places, side in zip(at[::-1], shape, strict=True):
+    known = places[np.isfinite(places)]
+    first, last = (known.min() - margin, known.max() + margin) if known.size else (-1, -1)
+    start, stop = np.clip([np.floor(first), np.ceil(last) + 1], 0, side).astype(int)
+    slices.append(slice(int(start), int(stop)))
+  return tuple(slices)
 
 
 def postel_patch(
@@ -178,14 +191,14 @@ def postel_column(
   longitude = float(longitude) % 360
   reach = max(abs(offset) for offset in offsets_px)
   shape = (size + 2 * reach, size)
-  wcs = postel_wcs(magnetogram, longitude, latitude, shape, pixel_scale_mm)
-  field = _footprint_means(magnetogram, wcs, shape)
-  l0, _ = observer_position(magnetogram)
-  x, y = np.meshgrid(np.arange(size), np.arange(shape[0]))
-  field[mu_of(magnetogram, *wcs.wcs_pix2world(x, y, 0)) < np.cos(np.deg2rad(max_angle_deg))] = np.nan
+  view = view_of(magnetogram)
+  wcs = WCS(postel_header(longitude, latitude, shape, pixel_scale_mm))
+  positions = map_positions(wcs, shape)
+  field = _footprint_means(magnetogram.data, view, wcs, positions)
+  field[view.mu(*positions) < np.cos(np.deg2rad(max_angle_deg))] = np.nan
   known = {
     'longitude': longitude,
-    'cmd': float(wrap_degrees(longitude - l0)),
+    'cmd': float(wrap_degrees(longitude - view.l0)),
     'quality': magnetogram.meta['quality'],
     'time': magnetogram.reference_date.utc.isot,
     'pixel_scale_mm': float(pixel_scale_mm),
@@ -196,18 +209,58 @@ def postel_column(
   for offset in offsets_px:
     own = field[reach + offset : reach + offset + size].copy()
     north = float(latitude + degrees(offset * pixel_scale_mm))
-    own_mu = float(mu_of(magnetogram, longitude, north))
+    own_mu = float(view.mu(longitude, north))
     patches.append(Patch(field=own, latitude=north, mu=own_mu, missing=float(np.mean(np.isnan(own))), **known))
   return patches
 
 
-def _footprint_means(magnetogram: GenericMap, wcs: WCS, shape: tuple[int, int]) -> np.ndarray:
-  """Returns the mean of what is observed in the footprint of each pixel; NaN where more than half of it is missing."""
-  observed = np.isfinite(magnetogram.data)
+class _Grid(BaseLowLevelWCS):
+  """A grid of pixels whose coordinates are pixels of an image: all that reproject has to know."""
+
+  pixel_n_dim = world_n_dim = 2
+  world_axis_physical_types = ('custom:image.x', 'custom:image.y')
+  world_axis_units = ('pix', 'pix')
+  world_axis_object_components = (('x', 0, 'value'), ('y', 0, 'value'))
+  world_axis_object_classes = types.MappingProxyType({axis: (u.Quantity, (), {'unit': 'pix'}) for axis in 'xy'})
+
+  def __init__(self, to_image: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None) -> None:
+    """Takes what returns the pixels of the image, `[2, ...]`; without it the grid is the image's own."""
+    self._to_image = to_image
+
+  def pixel_to_world_values(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return (x, y) if self._to_image is None else tuple(self._to_image(x, y))
+
+  def world_to_pixel_values(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return x, y  # Asked of the image alone.
+
+
+def _footprint_means(data: np.ndarray, view: View, wcs: WCS, positions: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+  """Returns the mean of what is observed in the footprint of each pixel; NaN where more than half of it is missing.
+
+  Args:
+    data: `[row, column]` the image, NaN where missing.
+    view: Its geometry.
+    wcs: Longitudes and latitudes of the map.
+    positions: Those of its pixels, each `[y, x]` [deg].
+  """
+  at = view.pixels(*positions)
+  shape = at.shape[1:]
+  # A footprint reaches as far as the next pixel of the map, and of the image at least.
+  steps = [np.nanmax(np.abs(np.diff(at, axis=axis)), initial=1.0) for axis in (1, 2)]
+  rows, columns = pixel_box(at, data.shape, margin=int(np.ceil(sum(steps))) + 1)
+  data = data[rows, columns]
+  if not data.size:
+    return np.full(shape, np.nan, np.float32)
+  corner = np.array([columns.start, rows.start])
+
+  def to_image(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return view.pixels(*wcs.wcs_pix2world(x, y, 0)) - corner[:, None, None]
+
+  observed = np.isfinite(data)
   # The field and the observed share go through the same weights, so that a lost pixel costs its own area alone.
   field, share = reproject_adaptive(
-    (np.stack([np.where(observed, magnetogram.data, 0), observed.astype(np.float32)]), magnetogram.wcs),
-    wcs,
+    (np.stack([np.where(observed, data, 0), observed]), HighLevelWCSWrapper(_Grid())),
+    HighLevelWCSWrapper(_Grid(to_image)),
     shape,
     kernel='hann',
     boundary_mode='ignore_threshold',  # Missing where more than half of the footprint is outside the source.

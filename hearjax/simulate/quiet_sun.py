@@ -1,9 +1,10 @@
 """The quiet Sun as magnetic elements: small bipoles come up everywhere, and supergranules sweep them into the network.
 
-Everything is written for one region and lives on a periodic square around the patch, centred on it, x west and y north.
-What a region starts from is drawn with NumPy, as every call of a JAX generator costs a third of a second to compile;
-JAX then moves the elements. A step is 80 min, a quarter of the spacing of the survey's intervals; the five steps about
-the centre of an interval stand for its 410 min.
+Everything is written for one region and lives on a periodic square around the patch, centred on it, x west and y north
+(`sphere` joins such squares to a whole Sun, and moves elements there by the same rules). What a region starts from is
+drawn with NumPy, as every call of a JAX generator costs a third of a second to compile; JAX then moves the elements. A
+step is 80 min, a quarter of the spacing of the survey's intervals; the five steps about the centre of an interval stand
+for its 410 min.
 """
 
 import dataclasses
@@ -73,6 +74,16 @@ def total_steps(sun: Sun) -> int:
   return spin_up_steps(sun) + len(step_hours())
 
 
+def total_hours(sun: Sun) -> float:
+  """Returns how long a simulation lasts [h]."""
+  return total_steps(sun) * STEP_HOURS
+
+
+def walk_mm(hours: float, sun: Sun) -> float:
+  """Returns the standard deviation, per axis, of the granular random walk of an element in some time [Mm]."""
+  return math.sqrt(2 * sun.diffusion_km2_s * 3600 * hours) / 1e3
+
+
 def window_steps(interval: int) -> np.ndarray:
   """Returns the steps that make up an interval's window."""
   return (interval - FIRST) * STEPS_PER_SPACING + np.arange(STEPS_PER_WINDOW)
@@ -128,9 +139,16 @@ class Lives:
     return jnp.take_along_axis(self.birthplace, generation[:, None, None], axis=1)[:, 0]
 
 
-def draw_lives(rng: np.random.Generator, count: int, hours: tuple[float, float], sun: Sun) -> Lives:
-  """Draws lives, log-uniform between two lengths [h]; the birthplaces are uniform in the unit square about 0."""
-  generations = math.ceil(total_steps(sun) * STEP_HOURS / hours[0]) + 1
+def draw_lives(rng: np.random.Generator, count: int, hours: tuple[float, float], duration_hours: float) -> Lives:
+  """Draws lives, log-uniform between two lengths [h]; the birthplaces are uniform in the unit square about 0.
+
+  Args:
+    rng: Generator.
+    count: Number of places.
+    hours: Shortest and longest life [h].
+    duration_hours: Length of the simulation, for which there will be birthplaces [h].
+  """
+  generations = math.ceil(duration_hours / hours[0]) + 1
   return Lives(
     hours=hours[0] * (hours[1] / hours[0]) ** rng.random(count),
     phase=rng.random(count),
@@ -141,10 +159,10 @@ def draw_lives(rng: np.random.Generator, count: int, hours: tuple[float, float],
 # --- Supergranules ---------------------------------------------------------------------------------------------
 
 
-def draw_cells(rng: np.random.Generator, side_mm: float, sun: Sun) -> Lives:
+def draw_cells(rng: np.random.Generator, side_mm: float, sun: Sun, duration_hours: float) -> Lives:
   """Draws supergranules: anywhere, but pushed apart until few are much nearer to each other than they are wide."""
   count = max(1, round((side_mm / sun.cell_mm) ** 2))
-  cells = draw_lives(rng, count, sun.cell_hours, sun)
+  cells = draw_lives(rng, count, sun.cell_hours, duration_hours)
   place = side_mm * cells.birthplace
   for _ in range(4):
     offset = wrap(place[:, None] - place[None], side_mm)
@@ -153,7 +171,35 @@ def draw_cells(rng: np.random.Generator, side_mm: float, sun: Sun) -> Lives:
   return cells.replace(birthplace=wrap(place, side_mm))
 
 
-def outflow(position: jax.Array, centre: jax.Array, strength: jax.Array, side_mm: float, sun: Sun) -> jax.Array:
+def cell_weights(cells: Lives, age: jax.Array, sun: Sun) -> jax.Array:
+  """Returns `[cell]` what a power diagram takes as the weights of supergranules of some age [h], in Mm^2.
+
+  0 in the middle of a life, and at birth and death so much that such a cell is small.
+  """
+  strength = jnp.sqrt(jnp.maximum(jnp.sin(jnp.pi * age / cells.hours), 0))
+  return sun.cell_mm**2 * (1 - strength)
+
+
+def outflow_of_cell(first: jax.Array, second: jax.Array, offset: jax.Array, sun: Sun) -> jax.Array:
+  """Returns the flow away from the middle of a supergranule.
+
+  Args:
+    first, second: `[n]` power distance to the cell that holds a position, and to the next one [Mm^2].
+    offset: `[n, axis]` vector from the centre of the cell to the position [Mm].
+    sun: Parameters.
+
+  Returns:
+    `[n, axis]` velocity [Mm/h]: the outflow speed, less near the centre of a cell and at its edge.
+  """
+  core = sun.cell_mm / 8
+  outward = offset / jnp.sqrt(jnp.sum(offset**2, axis=-1, keepdims=True) + core**2)
+  # Half the difference of squared distances, over the distance of the two centres, is the distance to their border.
+  to_edge = jnp.minimum((second - first) / (2 * sun.cell_mm), sun.cell_mm)
+  speed = sun.outflow_m_s * MM_PER_HOUR * -jnp.expm1(-to_edge / sun.lane_mm)
+  return speed[:, None] * outward
+
+
+def outflow(position: jax.Array, centre: jax.Array, weights: jax.Array, side_mm: float, sun: Sun) -> jax.Array:
   """Returns the flow away from the supergranule that holds each position.
 
   The cells are those of a power diagram (Voronoi cells with weights), so that a young or old cell is small.
@@ -161,12 +207,12 @@ def outflow(position: jax.Array, centre: jax.Array, strength: jax.Array, side_mm
   Args:
     position: `[n, 2]` positions [Mm].
     centre: `[cell, 2]` centres of the supergranules [Mm].
-    strength: `[cell]` 0 at birth and death, 1 in between.
+    weights: `[cell]` their weights [Mm^2].
     side_mm: Side of the periodic square [Mm].
     sun: Parameters.
 
   Returns:
-    `[n, 2]` velocity [Mm/h]: the outflow speed, less near the centre of a cell and at its edge.
+    `[n, 2]` velocity [Mm/h].
   """
   x, y = position.T
   far = jnp.full_like(x, jnp.inf)
@@ -187,15 +233,8 @@ def outflow(position: jax.Array, centre: jax.Array, strength: jax.Array, side_mm
     ), None
 
   # Cell by cell runs six times faster on CPU than a table of all distances.
-  weights = sun.cell_mm**2 * (1 - strength)
   (first, second, *offset), _ = jax.lax.scan(compare, (far, far, none, none), (centre, weights))
-  offset = jnp.stack(offset, axis=-1)
-  core = sun.cell_mm / 8
-  outward = offset / jnp.sqrt(jnp.sum(offset**2, axis=-1, keepdims=True) + core**2)
-  # Half the difference of squared distances, over the distance of the two centres, is the distance to their border.
-  to_edge = jnp.minimum((second - first) / (2 * sun.cell_mm), sun.cell_mm)
-  speed = sun.outflow_m_s * MM_PER_HOUR * -jnp.expm1(-to_edge / sun.lane_mm)
-  return speed[:, None] * outward
+  return outflow_of_cell(first, second, jnp.stack(offset, axis=-1), sun)
 
 
 # --- Elements --------------------------------------------------------------------------------------------------
@@ -222,7 +261,9 @@ class QuietSun:
   surplus_flux: jax.Array
 
 
-def draw_quiet_sun(rng: np.random.Generator, level: Level, hale: int, side_mm: float, sun: Sun) -> QuietSun:
+def draw_quiet_sun(
+  rng: np.random.Generator, level: Level, hale: int, side_mm: float, sun: Sun, duration_hours: float | None = None
+) -> QuietSun:
   """Draws the quiet Sun of one region.
 
   The arrays have room for the most elements that a region may have, and zero flux in what is left over.
@@ -233,14 +274,16 @@ def draw_quiet_sun(rng: np.random.Generator, level: Level, hale: int, side_mm: f
     hale: +1 where Hale's law puts the positive polarity in the west, -1 where in the east.
     side_mm: Side of the periodic square [Mm].
     sun: Parameters.
+    duration_hours: Length of the simulation [h]; None for that of a region of a survey.
   """
+  duration_hours = total_hours(sun) if duration_hours is None else duration_hours
   elements_per_gauss = side_mm**2 * CM2_PER_MM2 / sun.mean_element_mx
   bipoles, surplus = sun.bipole_gauss * elements_per_gauss / 2, sun.unipolar_gauss * elements_per_gauss
   bipole_room, surplus_room = math.ceil(BIPOLE_ROOM * bipoles), math.ceil(UNIPOLAR_ROOM * surplus)
-  lives = draw_lives(rng, bipole_room, sun.bipole_hours, sun)
+  lives = draw_lives(rng, bipole_room, sun.bipole_hours, duration_hours)
   sign = rng.choice([-1, 1])
   return QuietSun(
-    cells=draw_cells(rng, side_mm, sun),
+    cells=draw_cells(rng, side_mm, sun, duration_hours),
     bipoles=lives.replace(birthplace=side_mm * lives.birthplace),
     bipole_half=draw_bipole_halves(rng, bipole_room, hale, sun),
     bipole_flux=draw_element_flux(rng, bipole_room, sun) * (np.arange(bipole_room) < level.bipole * bipoles),
@@ -260,6 +303,11 @@ def draw_bipole_halves(rng: np.random.Generator, count: int, hale: int, sun: Sun
   wrong = hale * direction[:, 0] < 0
   turned = wrong & (rng.random(count) < sun.bipole_alignment * np.abs(direction[:, 0]))
   return half[:, None] * np.where(turned, -1, 1)[:, None] * direction
+
+
+def bipole_growth(bipoles: Lives, age: jax.Array, sun: Sun) -> jax.Array:
+  """Returns `[bipole]` the share of its flux that a bipole of some age [h] has: it comes, stays and goes."""
+  return jnp.clip(jnp.minimum(age, bipoles.hours - age) / sun.bipole_rise_hours, 0, 1)
 
 
 def draw_surplus_positions(rng: np.random.Generator, count: int, level: Level, side_mm: float, sun: Sun) -> np.ndarray:
@@ -286,7 +334,7 @@ def evolve(key: jax.Array, quiet: QuietSun, side_mm: float, sun: Sun) -> Element
   """
   cells, bipoles, half = quiet.cells, quiet.bipoles, quiet.bipole_half
   count = 2 * len(half)
-  kick = math.sqrt(2 * sun.diffusion_km2_s * 3600 * STEP_HOURS) / 1e3
+  kick = walk_mm(STEP_HOURS, sun)
 
   def birth(generation: jax.Array) -> jax.Array:
     place = bipoles.place(generation)
@@ -297,13 +345,12 @@ def evolve(key: jax.Array, quiet: QuietSun, side_mm: float, sun: Sun) -> Element
     step, walk = inputs
     elapsed = step * STEP_HOURS
     cell_generation, cell_age = cells.at(elapsed)
-    strength = jnp.sqrt(jnp.maximum(jnp.sin(jnp.pi * cell_age / cells.hours), 0))
-    position += STEP_HOURS * outflow(position, cells.place(cell_generation), strength, side_mm, sun) + kick * walk
+    weights = cell_weights(cells, cell_age, sun)
+    position += STEP_HOURS * outflow(position, cells.place(cell_generation), weights, side_mm, sun) + kick * walk
     now, age = bipoles.at(elapsed)
     born = jnp.tile(now > generation, 2)[:, None]
     position = position.at[:count].set(jnp.where(born, birth(now), position[:count]))
-    grown = jnp.clip(jnp.minimum(age, bipoles.hours - age) / sun.bipole_rise_hours, 0, 1)
-    flux = grown * quiet.bipole_flux
+    flux = bipole_growth(bipoles, age, sun) * quiet.bipole_flux
     position = wrap(position, side_mm)
     return (position, now), (position, jnp.concatenate([flux, -flux, quiet.surplus_flux]))
 
