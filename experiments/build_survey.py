@@ -18,20 +18,19 @@ import sys
 from typing import Any
 
 from hearjax.checks import UserError
-from hearjax.observe.cluster import ClusterSettings, open_crew
-from hearjax.observe.frames import FolderSource, FrameSource
-from hearjax.observe.jsoc_settings import JsocSettings
+from hearjax.observe.building.cluster import ClusterSettings, open_crew
 from hearjax.observe.region_table import read_regions
+from hearjax.observe.sources.frames import FolderSource, FrameSource
+from hearjax.observe.sources.jsoc_settings import EMAIL_VARIABLE, JsocSettings
 
 from . import cli
 
-EMAIL_VARIABLE = 'JSOC_EMAIL'
 MOST_LINES = 20  # Of a list of what was left out, or failed.
 
 
 def define_flags(flags: cli.Flags) -> None:
-  from hearjax.observe.parts import BuildSettings  # Only here: these need sunpy.
-  from hearjax.observe.plan import PlanSettings
+  from hearjax.observe.building.parts import BuildSettings  # Only here: these need sunpy.
+  from hearjax.observe.building.plan import PlanSettings
 
   flags.path('catalogue', None, 'Folder of Solar Region Summaries of NOAA, or a table of sightings (ECSV or CSV).')
   flags.path(
@@ -55,9 +54,9 @@ def define_flags(flags: cli.Flags) -> None:
 
 
 def main(flags: cli.Flags) -> None:
-  from hearjax.observe.build import build_survey, remove_survey
-  from hearjax.observe.parts import BuildSettings
-  from hearjax.observe.plan import REGIONS, PlanSettings, plan_regions, read_catalogue
+  from hearjax.observe.building.build import build_survey, remove_survey
+  from hearjax.observe.building.parts import BuildSettings
+  from hearjax.observe.building.plan import REGIONS, PlanSettings, plan_regions, read_catalogue
 
   out = pathlib.Path(flags.out)
   plan, settings, cluster = (flags.build(kind) for kind in (PlanSettings, BuildSettings, ClusterSettings))
@@ -95,7 +94,7 @@ def open_source(flags: cli.Flags, out: pathlib.Path) -> FrameSource:
       'Say where frames come from: --frames names a folder of them, --jsoc_email (or the environment variable '
       f'{EMAIL_VARIABLE}) your registered address for asking JSOC.'
     )
-  from hearjax.observe.jsoc import JsocSource  # Only here: it needs drms.
+  from hearjax.observe.sources.jsoc import JsocSource  # Only here: it needs drms.
 
   return JsocSource(flags.jsoc_folder or out / 'jsoc', flags.build(JsocSettings))
 

@@ -22,7 +22,15 @@ from hearjax.files import sole_writer
 
 from .flags import Flags
 
-SUN_PACKAGES = ('sunpy', 'reproject', 'drms', 'dask', 'distributed', 'watchfiles', 'h5py')  # Of the extra `sun`; imported only where a script is about to use them.
+SUN_PACKAGES = (
+  'sunpy',
+  'reproject',
+  'drms',
+  'dask',
+  'distributed',
+  'watchfiles',
+  'h5py',
+)  # Of the extra `sun`; imported only where a script is about to use them.
 OUT_OF_MEMORY = 'RESOURCE_EXHAUSTED'  # In what JAX says of it.
 HELP = ('--help', '-help', '-h', '--helpshort', '--helpfull')
 
@@ -48,11 +56,11 @@ def execute(script: ModuleType, argv: Sequence[str]) -> int:
   logging.set_verbosity(logging.WARNING)  # JAX tells of every backend that is not there.
   warnings.showwarning = lambda message, *_, **__: logging.warning('%s', message)
   flags = Flags()
-  script.define_flags(flags)
-  if any(argument in HELP for argument in argv[1:]):
-    print(f'{script.__doc__}\nFlags:\n{flags.help()}')
-    return 0
   try:
+    script.define_flags(flags)
+    if any(argument in HELP for argument in argv[1:]):
+      print(f'{script.__doc__}\nFlags:\n{flags.help()}')
+      return 0
     flags.parse(argv)
     if flags.compilation_cache:
       keep_compiled(flags.compilation_cache, flags.given('compilation_cache'))

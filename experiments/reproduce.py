@@ -3,8 +3,8 @@
 Each step is one of the other scripts, called as printed, so that any of them can be repeated by hand. Steps whose
 product is there already are left out, and an interrupted training goes on where it stopped.
 
-With --from_frames the survey is not simulated region by region: a simulated Sun is observed as a full disk, the survey is
-built from the frames as from those of HMI, and the networks are laid over the disk in the end. That shows the way
+With --from_frames the survey is not simulated region by region: a simulated Sun is observed as a full disk, the survey
+is built from the frames as from those of HMI, and the networks are laid over the disk in the end. That shows the way
 through every step. Its regions are far too few for a skill, and analyses and interpretation are left out.
 """
 

@@ -153,7 +153,7 @@ def find_files(flags: cli.Flags, out: pathlib.Path) -> list[pathlib.Path]:
 
 
 def watched(flags: cli.Flags, out: pathlib.Path) -> Iterator[pathlib.Path]:
-  from hearjax.observe.arrivals import arrivals
+  from hearjax.observe.sources.arrivals import arrivals
 
   folder = pathlib.Path(flags.watch)
   check_apart(folder, out, 'watch')
@@ -188,11 +188,11 @@ def read_known(flags: cli.Flags) -> dict[str, Any]:
   """Returns the tables of --sightings and --emergences, as far as they are given."""
   known: dict[str, Any] = {}
   if flags.sightings:
-    from hearjax.observe.sightings import read_sightings
+    from hearjax.observe.building.sightings import read_sightings
 
     known['sightings'] = read_sightings(flags.sightings)
   if flags.emergences:
-    from hearjax.observe.catalogue import read_emergers
+    from hearjax.observe.building.catalogue import read_emergers
 
     emergers = [one for one in read_emergers(flags.emergences, known.get('sightings')) if one.emergence_mjd is not None]
     if not emergers:

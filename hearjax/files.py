@@ -31,7 +31,7 @@ def write_whole(path: pathlib.Path, write: Callable[[pathlib.Path], None]) -> No
     write(temporary)
     os.replace(temporary, path)
   except OSError as error:
-    reason = 'the disk is full' if _is_disk_full(error) else error.strerror or str(error)
+    reason = 'the disk is full' if is_disk_full(error) else error.strerror or str(error)
     raise OSError(f'Cannot write {path}: {reason}; nothing was left half written.') from error
   finally:
     with contextlib.suppress(OSError):  # The folder itself may be what is wrong.
@@ -193,6 +193,7 @@ def _remove(path: pathlib.Path) -> None:
     path.unlink()
 
 
-def _is_disk_full(error: BaseException | None) -> bool:
+def is_disk_full(error: BaseException | None) -> bool:
+  """Says whether an error, or what it came from, is that of a disk without room."""
   # astropy.io.fits raises its own OSError, without the number, from the one of the system.
-  return error is not None and (getattr(error, 'errno', None) == errno.ENOSPC or _is_disk_full(error.__context__))
+  return error is not None and (getattr(error, 'errno', None) == errno.ENOSPC or is_disk_full(error.__context__))

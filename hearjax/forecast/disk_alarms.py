@@ -88,8 +88,8 @@ def regions_at(sightings: Table, mjd: float) -> Table:
   """Returns the regions that were reported on the disk about a time, each where it was reported nearest to that time.
 
   Args:
-    sightings: Columns `noaa`, `mjd`, `longitude`, `latitude` [deg] and `section` (`observe.sightings`); those of
-      section II, which are due to return, are left out.
+    sightings: Columns `noaa`, `mjd`, `longitude`, `latitude` [deg] and `section` (`observe.building.sightings`); those
+      of section II, which are due to return, are left out.
     mjd: The time, modified Julian date in UTC.
   """
   late = np.abs(np.asarray(sightings['mjd']) - mjd) * 24

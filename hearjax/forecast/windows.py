@@ -68,8 +68,7 @@ def place_logits(params: dict, field: jax.Array, *, model: EmergenceNetwork, siz
     for number in range(len(settings.widths)):
       maps = model.apply(params, number, maps, method='layer')
     pooled = _pool(maps.astype(jnp.float32), along, step // total_stride(settings))
-    pooled = jnp.log1p(pooled / settings.log_pool) if settings.log_pool else pooled
-    there = model.apply(params, pooled, method=lambda module, values: module.logit(values))[..., 0]
+    there = model.apply(params, pooled, method=lambda module, averages: module.logit(module.scale(averages)))[..., 0]
     for name in reversed(applied):
       there = there if name in UNMOVED else SYMMETRIES[name](there)  # Each of them undoes itself.
     logits.append(there)

@@ -216,8 +216,11 @@ class EmergenceNetwork(nn.Module):
       positions = self.settings.positions_px(size) * self.pixel_scale_mm
       window = central_window(positions, positions, self.settings.centre_mm)
       pooled.append(jnp.einsum('byxc,yx->bc', maps, window))
-    pooled = jnp.concatenate(pooled, axis=-1)
-    return jnp.log1p(pooled / self.settings.log_pool) if self.settings.log_pool else pooled
+    return self.scale(jnp.concatenate(pooled, axis=-1))
+
+  def scale(self, averages: jax.Array) -> jax.Array:
+    """Returns averages of the last layer as the logit takes them: their logarithm, where the settings want it."""
+    return jnp.log1p(averages / self.settings.log_pool) if self.settings.log_pool else averages
 
   def read_out(self, maps: jax.Array, size: int) -> jax.Array:
     """Returns `[batch]` logit from the activations of the last layer; versions are averaged."""

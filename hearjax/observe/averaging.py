@@ -15,8 +15,8 @@ from sunpy.map import GenericMap
 
 from hearjax.checks import UserError
 from hearjax.observe.cutouts import BeyondLimb, flux_within, mapping_change, read_cutout
-from hearjax.observe.frames import Frame
 from hearjax.observe.postel import MAX_ANGLE_DEG, Patch, map_positions, postel_patch
+from hearjax.observe.sources.frames import Frame
 from hearjax.observe.view import view_of
 from hearjax.solar import DEFAULT_PIXEL_SCALE_MM, DEFAULT_SIZE, postel_header
 

@@ -293,9 +293,10 @@ def _draw_emergence(axes: Axes, known: Row) -> None:
 
 
 def _draw_place(axes: Axes, own: Table, row: Row, threshold: float) -> None:
-  when = Time(np.asarray(own['time'], str)).datetime
+  when = [Time(str(time)).datetime for time in own['time']]  # None at a place that no map shows any more.
   probability, spread = np.asarray(own['probability']), np.asarray(own['probability_std'])
-  axes.fill_between(when, probability - spread, probability + spread, color=style.SKY, alpha=0.4, linewidth=0)
+  low, high = np.clip([probability - spread, probability + spread], 0, 1)
+  axes.fill_between(when, low, high, color=style.SKY, alpha=0.4, linewidth=0)
   axes.plot(when, probability, color=style.BLUE, marker='.', markersize=4, linewidth=1)
   axes.axhline(threshold, color=style.GREY, linestyle='--', linewidth=0.9)
   axes.axvline(Time(str(row['first_alarm'])).datetime, color=style.BLACK, linestyle=':', linewidth=1)
@@ -304,4 +305,4 @@ def _draw_place(axes: Axes, own: Table, row: Row, threshold: float) -> None:
   axes.set_title(
     f'Place {row["place"]}: {where}{named}; dotted: first of {row["alarms"]} alarms', fontsize=8, loc='left'
   )
-  axes.set_ylim(0, None)
+  axes.set_ylim(0, 1.03)

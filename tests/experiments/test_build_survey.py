@@ -1,6 +1,7 @@
 """The script `build_survey`: from simulated disks to a survey whose truth is known, and what users do wrong."""
 
 import pathlib
+import shutil
 import signal
 import subprocess
 import time
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from hearjax.observe.sightings import separation
+from experiments import reproduce
+from hearjax.observe.building.sightings import separation
 from hearjax.simulate.disk import DiskSettings, Site, emerging_elements, plan_sites
 from hearjax.simulate.disk_files import earth_views, simulate_frames
 from hearjax.simulate.sun import Sun
@@ -17,15 +19,13 @@ from hearjax.solar import DEFAULT_PIXEL_SCALE_MM, SOLAR_RADIUS_MM, direction
 from hearjax.survey.archive import read_survey
 from hearjax.survey.intervals import SPACING_HOURS
 from hearjax.survey.survey import checksum
-from tests.conftest import QUICK
-from tests.observe.dask_cluster import dask_cluster
-from tests.observe.jsoc_server import jsoc_server
+from tests.observe.building.dask_cluster import dask_cluster
+from tests.observe.sources.jsoc_server import jsoc_server
 from tests.scripts import ROOT, command, fail, succeed
 
 # Four regions emerge, and there are controls for all of them.
-SUN = DiskSettings(seed=8, size=512, days=6.0, cadence_minutes=120.0, emergences=4, decaying=2)
-# A frame of two hours that lacks makes a gap of four.
-FLAGS = ('--emergence_max_gap_hours=7', '--intervals=-2,-1,0')
+SUN = DiskSettings(seed=0, **reproduce.FEW_FRAMES)
+FLAGS = (f'--emergence_max_gap_hours={reproduce.MAX_GAP_HOURS}', '--intervals=-2,-1,0')
 
 
 @pytest.fixture(scope='module')
@@ -81,7 +81,7 @@ def test_patches_are_centred_on_what_was_planted(built, planted):
     expected = middle_of_poles(*in_pixels(place, site), flux)
     size = survey.field.shape[1]
     y, x = np.mgrid[:size, :size] - (size - 1) / 2
-    strong = np.where((np.abs(survey.field[row]) > 40) & (np.hypot(x, y) < 20), survey.field[row], 0)
+    strong = np.where((np.abs(survey.field[row]) > 40) & (np.hypot(x, y) < 12), survey.field[row], 0)
     np.testing.assert_allclose(middle_of_poles(x, y, strong), expected, atol=1.0)  # [px]
   assert len(rows) == 4
 
@@ -121,10 +121,23 @@ def test_controls_are_like_their_regions(built):
 
 
 @pytest.mark.slow
-def test_a_network_is_trained_and_judged_on_it(built, tmp_path):
-  succeed('train', f'--survey={built}', f'--workdir={tmp_path}', '--folds=3', *QUICK[1:])
-  printed = succeed('verify', f'--survey={built}', f'--workdir={tmp_path}', '--resamples=50')
+def test_the_way_from_frames_to_a_map_of_the_disk(built, simulated, tmp_path, monkeypatch):
+  workdir = tmp_path / 'work'
+  workdir.mkdir()
+  (workdir / 'sky').symlink_to(simulated)
+  shutil.copytree(built, workdir / 'survey')
+  monkeypatch.setattr(reproduce, 'SCANNED', ('*.20110214_120000_TAI.fits', '*.20110215_120000_TAI.fits'))
+  monkeypatch.setattr(reproduce, 'QUICK', {**reproduce.QUICK, 'epochs': 3})
+  printed = succeed('reproduce', '--from_frames', '--quick', f'--workdir={workdir}', '--resamples=50')
+  steps = [line.split()[2] for line in printed.splitlines() if line.startswith('$ hearjax')]
+  assert steps == ['simulate_frames', 'train', 'verify', 'scan']
   assert 'folds:       certified: 4 pairs in 3 folds' in printed
+  assert 'trained on a simulated survey: the probability is no forecast' in printed
+  known = Table.read(workdir / 'scan' / 'emergences.ecsv', format='ascii.ecsv')
+  assert len(known) == 4
+  maps = sorted((workdir / 'scan').glob('*.emergence.fits'))
+  assert len(maps) == 2
+  assert 'not both' in fail('reproduce', '--from_frames', f'--survey={built}', f'--workdir={workdir}')
 
 
 # --- Again, and from JSOC ---------------------------------------------------------------------------------------------

@@ -157,7 +157,7 @@ def test_help_lists_the_flags(name, flag):
   module = importlib.import_module(f'experiments.{name}')
   assert result.stdout.startswith(module.__doc__.splitlines()[0]), 'the help begins with the docstring'
   for own in flags_of(name)._names:
-    assert f'\n  --{own}: ' in result.stdout
+    assert f'\n  --{own}:' in result.stdout
 
 
 def test_the_command_lists_its_scripts():

@@ -1,9 +1,9 @@
 """The script `scan` on small disks, with a stand-in for the networks."""
 
+import pathlib
 import shutil
-import threading
-import time
 import types
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from scipy.special import expit
 
 from experiments import scan
 from hearjax.forecast.disk_alarms import ALARM_COLUMNS
+from hearjax.observe.sources import arrivals
 from hearjax.report import style
 from hearjax.training.ensemble import Ensemble
 from tests.forecast.small_disk import SMALL_DOMAIN, centre, mean_network, small_header, write_small_disk
@@ -175,23 +176,22 @@ def test_a_synoptic_map_of_another_rotation(tmp_path):
     scan.read_disk(path, flags)
 
 
-def test_a_folder_is_watched(frames, tmp_path):
+def test_a_folder_is_watched(frames, tmp_path, monkeypatch):
   pytest.importorskip('watchfiles')
   folder = tmp_path / 'in'
   folder.mkdir()
   shutil.copy(frames / 'd.fits', folder)
   whole = (frames / 'b.fits').read_bytes()
 
-  def arrive() -> None:
-    time.sleep(1.0)
-    (folder / 'b.fits').write_bytes(whole[: len(whole) // 2])
-    time.sleep(2.5)  # Longer than a file is waited for.
+  def arrive(*_: object) -> Iterator[pathlib.Path]:
+    yield folder / 'd.fits'
+    (folder / 'b.fits').write_bytes(whole[: len(whole) // 2])  # Its writer paused for longer than it was waited for.
+    yield folder / 'b.fits'
     (folder / 'b.fits').write_bytes(whole)
+    yield folder / 'b.fits'
 
-  writer = threading.Thread(target=arrive)
-  writer.start()
-  done = in_process('scan', *SCAN, f'--watch={folder}', '--watch_seconds=7', f'--out={tmp_path}/out')
-  writer.join()
+  monkeypatch.setattr(arrivals, 'arrivals', arrive)
+  done = in_process('scan', *SCAN, f'--watch={folder}', f'--out={tmp_path}/out')
   assert done.returncode == 0, done.stderr
   assert 'd.fits: 0 alarms' in done.stdout and 'b.fits: 1 alarms' in done.stdout
   assert 'truncated or damaged' in done.stderr

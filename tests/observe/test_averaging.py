@@ -8,7 +8,7 @@ import pytest
 from astropy.io import fits
 
 from hearjax.observe.averaging import MappingSettings, flux_curve, mean_patch
-from hearjax.observe.frames import Frame
+from hearjax.observe.sources.frames import Frame
 from hearjax.solar import CM2_PER_MM2, SOLAR_RADIUS_MM, postel_header
 from tests.observe.turning_disk import FIRST_MJD, cosine_between, mu_at, turned, write_turned
 from tests.real_maps import CENTRE_11158, CUTOUT, DEGREES_PER_PIXEL, distance_mm, edited

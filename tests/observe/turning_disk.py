@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from astropy.io import fits
 
-from hearjax.observe.frames import Frame
+from hearjax.observe.sources.frames import Frame
 from hearjax.solar import SYNODIC_DAYS
 from tests.real_maps import disk_positions
 

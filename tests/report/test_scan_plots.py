@@ -101,3 +101,6 @@ def test_places_over_time(disk, places):
   np.testing.assert_allclose(first.lines[0].get_ydata(), np.array([0.45, 0.81, 0.9]), atol=0.01)
   assert [text.get_text() for text in first.texts] == ['NOAA 11158 emerges'] and not second.texts
   assert 'first of 2 alarms' in first.get_title(loc='left') and 'no forecast' in figure.get_suptitle()
+  # A place that no map shows, at the edge of the last ones, has a panel without a line.
+  empty, _ = plot_history(history[np.asarray(history['place']) != found['place'][0]], found, 0.5, 'hear').axes
+  assert not len(empty.lines[0].get_xdata())

@@ -10,11 +10,11 @@ from astropy.table import Table
 from astropy.time import Time
 
 from hearjax.checks import UserError
-from hearjax.observe.catalogue import CatalogueSettings, find_emergers
-from hearjax.observe.frames import FolderSource, Need
+from hearjax.observe.building.catalogue import CatalogueSettings, find_emergers
+from hearjax.observe.building.sightings import read_sightings
 from hearjax.observe.magnetogram import read_magnetogram
 from hearjax.observe.postel import carrington_pixels, observer_position, postel_patch
-from hearjax.observe.sightings import read_sightings
+from hearjax.observe.sources.frames import FolderSource, Need
 from hearjax.simulate import disk_image
 from hearjax.simulate.disk import DiskSettings
 from hearjax.simulate.disk_files import BAD_QUALITY, earth_views, frame_header, simulate_frames, write_frame

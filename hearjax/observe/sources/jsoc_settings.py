@@ -4,9 +4,10 @@ import dataclasses
 import re
 
 from hearjax.checks import UserError, check_not_negative, check_positive
-from hearjax.observe.frames import ALL_BITS, check_quality_mask
+from hearjax.observe.sources.frames import ALL_BITS, check_quality_mask
 
 JSOC = 'http://jsoc.stanford.edu'
+EMAIL_VARIABLE = 'JSOC_EMAIL'  # As in the documentation of drms.
 
 
 @dataclasses.dataclass(frozen=True)

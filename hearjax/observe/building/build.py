@@ -1,8 +1,8 @@
 """Building a survey: each region in each interval by itself, then region files, then the index.
 
-The parts are made as `observe.parts` says, by the crew of `observe.cluster`, in any order. What an earlier run has
-made is not made again. Where parts failed, a survey of the others is written all the same; they are kept, and the next
-run makes those that are missing and puts the survey together anew.
+The parts are made as `parts` says, by the crew of `cluster`, in any order. What an earlier run has made is not made
+again. Where parts failed, a survey of the others is written all the same; they are kept, and the next run makes those
+that are missing and puts the survey together anew.
 """
 
 import dataclasses
@@ -19,12 +19,21 @@ from tqdm import tqdm
 
 from hearjax.checks import UserError
 from hearjax.files import plain, read_table, write_table
-from hearjax.observe.cluster import Crew, Job
-from hearjax.observe.frames import FrameSource
-from hearjax.observe.parts import NUMBERS, BuildSettings, Part, Record, known_record, leave_out, make_part, plan_parts
+from hearjax.observe.building.cluster import Crew, Job
+from hearjax.observe.building.parts import (
+  NUMBERS,
+  BuildSettings,
+  Part,
+  Record,
+  known_record,
+  leave_out,
+  make_part,
+  plan_parts,
+)
+from hearjax.observe.building.sightings import disk_centre
+from hearjax.observe.building.stamps import digest, query
 from hearjax.observe.region_table import Region
-from hearjax.observe.sightings import disk_centre
-from hearjax.observe.stamps import digest, query
+from hearjax.observe.sources.frames import FrameSource
 from hearjax.solar import mu
 from hearjax.survey.archive import INDEX_NAME, read_region, write_index, write_region
 from hearjax.survey.intervals import CENTRE_HOURS

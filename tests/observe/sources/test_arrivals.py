@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from hearjax.observe.arrivals import arrivals
+from hearjax.observe.sources.arrivals import arrivals
 
 pytest.importorskip('watchfiles')
 

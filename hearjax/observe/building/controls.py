@@ -12,8 +12,8 @@ from astropy.table import Table, vstack
 from scipy.optimize import linear_sum_assignment
 
 from hearjax.checks import UserError, check_not_negative, check_positive
-from hearjax.observe.catalogue import Emerger
-from hearjax.observe.sightings import disk_centre, separation
+from hearjax.observe.building.catalogue import Emerger
+from hearjax.observe.building.sightings import disk_centre, separation
 from hearjax.solar import mu, wrap_degrees
 from hearjax.survey.intervals import CENTRE_HOURS, end_hours, start_hours
 

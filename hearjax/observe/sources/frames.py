@@ -1,7 +1,7 @@
 """Frames: single magnetograms of the disk, and where they come from.
 
 Whoever needs frames says which place on the Sun he must see, and when; a source returns the frames that show it. The
-source here is a folder of files; the other one is JSOC (`observe.jsoc`).
+source here is a folder of files; the other one is JSOC (`observe.sources.jsoc`).
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from hearjax.checks import UserError
-from hearjax.observe.frame_index import FrameIndex, index_folder
+from hearjax.observe.sources.frame_index import FrameIndex, index_folder
 
 # Of HMI 0 is good; any other value should be looked into (keyword list of hmi.B_720s at JSOC). What each bit means for
 # the line-of-sight observables: http://jsoc.stanford.edu/doc/data/hmi/Quality_Bits/QUALITY.txt. With the highest one

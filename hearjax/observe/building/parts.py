@@ -21,9 +21,9 @@ from astropy.io import fits
 from hearjax.checks import UserError
 from hearjax.files import plain, told_as_damaged, write_json
 from hearjax.observe.averaging import MappingSettings, MeanPatch, mean_patch
-from hearjax.observe.frames import Frame, FrameSource, Need
+from hearjax.observe.building.stamps import stamp
 from hearjax.observe.region_table import Region
-from hearjax.observe.stamps import stamp
+from hearjax.observe.sources.frames import Frame, FrameSource, Need
 from hearjax.survey import intervals as hear_intervals
 from hearjax.survey.archive import write_region
 from hearjax.survey.headers import find_field, told_as_damage

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from astropy.time import Time
 
 from hearjax.checks import UserError
-from hearjax.observe.frames import ALL_BITS
+from hearjax.observe.sources.frames import ALL_BITS
 from hearjax.observe.times import MISSING, parse_time
 from hearjax.survey.headers import Cards, quality_bits
 

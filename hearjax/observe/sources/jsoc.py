@@ -25,11 +25,11 @@ from astropy.time import Time
 from filelock import FileLock
 
 from hearjax.files import CANNOT_LOCK, told_as_damaged, write_json
-from hearjax.observe.frames import Frame, Need, is_bad
-from hearjax.observe.jsoc_cutouts import cutout_process
-from hearjax.observe.jsoc_names import Record, selections
-from hearjax.observe.jsoc_service import ExportFailed, Gone, Service, check_space
-from hearjax.observe.jsoc_settings import JsocSettings
+from hearjax.observe.sources.frames import Frame, Need, is_bad
+from hearjax.observe.sources.jsoc_cutouts import cutout_process
+from hearjax.observe.sources.jsoc_names import Record, selections
+from hearjax.observe.sources.jsoc_service import ExportFailed, Gone, Service, check_space
+from hearjax.observe.sources.jsoc_settings import JsocSettings
 
 __all__ = ['JsocSettings', 'JsocSource']
 

@@ -12,16 +12,16 @@ from astropy.io import fits
 from astropy.table import Table
 
 from hearjax.checks import UserError
-from hearjax.observe import build, parts
 from hearjax.observe.averaging import MappingSettings, MeanPatch, mean_patch
-from hearjax.observe.build import Built, build_survey, remove_survey
-from hearjax.observe.cluster import Crew
-from hearjax.observe.frames import FolderSource, Frame
-from hearjax.observe.parts import BuildSettings
+from hearjax.observe.building import build, parts
+from hearjax.observe.building.build import Built, build_survey, remove_survey
+from hearjax.observe.building.cluster import Crew
+from hearjax.observe.building.parts import BuildSettings
 from hearjax.observe.region_table import Region
+from hearjax.observe.sources.frames import FolderSource, Frame
 from hearjax.survey.archive import read_survey
 from hearjax.survey.intervals import CENTRE_HOURS, WINDOW_HOURS
-from tests.observe.disk_frames import CADENCE_S, FIRST, PLACE, write_frame, write_frames
+from tests.observe.sources.disk_frames import CADENCE_S, FIRST, PLACE, write_frame, write_frames
 
 EMERGENCE = FIRST.utc + 12 * u.hour
 SETTINGS = BuildSettings(intervals=(-2, -1), mapping=MappingSettings(size=8))

@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from hearjax.checks import UserError, check_not_negative, check_positive
-from hearjax.files import _is_disk_full
-from hearjax.observe.frames import Frame, FrameSource, Need
+from hearjax.files import is_disk_full
+from hearjax.observe.sources.frames import Frame, FrameSource, Need
 
 CONNECT_S = 20.0  # How long a scheduler, and its first worker, may take to answer.
 SAME_REASON = 3  # A source that fails so often in a row for the same reason will not do better.
@@ -212,7 +212,7 @@ def _work(work: Callable[[list[Frame]], Any], frames: list[Frame]) -> Outcome:
 
 
 def _failure(error: Exception) -> Outcome:
-  is_hopeless = isinstance(error, ConnectionError) or _is_disk_full(error)
+  is_hopeless = isinstance(error, ConnectionError) or is_disk_full(error)
   if isinstance(error, (UserError, OSError)):
     return Outcome(reason=' '.join(str(error).split()), is_hopeless=is_hopeless)
   last = traceback.extract_tb(error.__traceback__)[-1]

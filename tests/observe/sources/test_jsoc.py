@@ -19,14 +19,14 @@ from astropy import units as u
 from astropy.io import fits
 from sunpy.coordinates import get_earth
 
-from hearjax.observe import jsoc, jsoc_service
-from hearjax.observe.fits_sums import damage
-from hearjax.observe.frames import ALL_BITS, Need
-from hearjax.observe.jsoc import JsocSettings, JsocSource
-from hearjax.observe.jsoc_cutouts import cutout_process
-from hearjax.observe.jsoc_names import Record, jsoc_time, selections, slot_of, slot_time
 from hearjax.observe.magnetogram import read_magnetogram
-from tests.observe.disk_frames import (
+from hearjax.observe.sources import jsoc, jsoc_service
+from hearjax.observe.sources.fits_sums import damage
+from hearjax.observe.sources.frames import ALL_BITS, Need
+from hearjax.observe.sources.jsoc import JsocSettings, JsocSource
+from hearjax.observe.sources.jsoc_cutouts import cutout_process
+from hearjax.observe.sources.jsoc_names import Record, jsoc_time, selections, slot_of, slot_time
+from tests.observe.sources.disk_frames import (
   CADENCE_S,
   FIRST,
   PLACE,
@@ -36,8 +36,8 @@ from tests.observe.disk_frames import (
   write_frame,
   write_frames,
 )
-from tests.observe.im_patch import place_in_pixels
-from tests.observe.jsoc_server import Faults, jsoc_server
+from tests.observe.sources.im_patch import place_in_pixels
+from tests.observe.sources.jsoc_server import Faults, jsoc_server
 from tests.real_maps import SHARP_11158, SHARP_14237
 from tests.scripts import ROOT
 
@@ -571,9 +571,9 @@ def test_it_goes_on_wherever_it_was_killed(tmp_path, frames, monkeypatch, cutout
 
 KILLED_ITSELF = """
 import os, signal, sys
-from hearjax.observe import jsoc_service
-from hearjax.observe.frames import Need
-from hearjax.observe.jsoc import JsocSettings, JsocSource
+from hearjax.observe.sources import jsoc_service
+from hearjax.observe.sources.frames import Need
+from hearjax.observe.sources.jsoc import JsocSettings, JsocSource
 place, settings, folder, files_left = eval(sys.argv[1])
 stream = jsoc_service._stream
 def stream_or_die(answer, size, path):
@@ -662,7 +662,7 @@ def test_long_selections_are_parted():
 
 
 def test_many_queries_for_one_need(tmp_path, frames, monkeypatch):
-  monkeypatch.setattr('hearjax.observe.jsoc_names.RUNS_PER_QUERY', 1)
+  monkeypatch.setattr('hearjax.observe.sources.jsoc_names.RUNS_PER_QUERY', 1)
   with jsoc_server(frames, Faults(pending=1)) as server:
     assert numbers(source(server, tmp_path).collect(ALL)) == GOOD
     assert server.counts['exp_request'] == 3 and server.downloads.total() == len(GOOD)

@@ -17,7 +17,7 @@ from sunpy.io.special.srs import read_srs
 
 from hearjax.checks import UserError
 from hearjax.files import visible_files
-from hearjax.observe.columns import (
+from hearjax.observe.building.columns import (
   full_number,
   julian_dates,
   no_empty_cell,

@@ -6,7 +6,7 @@ import pathlib
 from typing import Any
 
 from hearjax.files import plain
-from hearjax.observe.frames import FolderSource, FrameSource, Need
+from hearjax.observe.sources.frames import FolderSource, FrameSource, Need
 
 
 def query(source: FrameSource) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from tqdm import tqdm
 from hearjax.checks import UserError, check_not_negative, check_positive
 from hearjax.files import read_table, write_table
 from hearjax.observe.averaging import flux_curve
-from hearjax.observe.cluster import Crew, Job
-from hearjax.observe.frames import Frame, FrameSource, Need
-from hearjax.observe.stamps import stamp
+from hearjax.observe.building.cluster import Crew, Job
+from hearjax.observe.building.stamps import stamp
+from hearjax.observe.sources.frames import Frame, FrameSource, Need
 
 
 @dataclasses.dataclass(frozen=True)

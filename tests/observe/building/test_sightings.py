@@ -9,9 +9,9 @@ from astropy.time import Time
 from sunpy.coordinates import sun
 
 from hearjax.files import write_table
-from hearjax.observe.columns import full_number
-from hearjax.observe.sightings import read_sightings, separation
-from tests.observe.reports import SRS
+from hearjax.observe.building.columns import full_number
+from hearjax.observe.building.sightings import read_sightings, separation
+from tests.observe.building.reports import SRS
 
 HEADER = 'noaa,mjd,latitude,longitude\n'
 

@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 from astropy.time import Time
 
-from hearjax.observe.catalogue import CatalogueSettings, find_emergers, read_emergers
-from hearjax.observe.sightings import disk_centre, read_sightings
-from tests.observe.reports import SRS, daily, longitude_at, make_sightings
+from hearjax.observe.building.catalogue import CatalogueSettings, find_emergers, read_emergers
+from hearjax.observe.building.sightings import disk_centre, read_sightings
+from tests.observe.building.reports import SRS, daily, longitude_at, make_sightings
 
 FIRST, DAYS = 55600.0, 60
 BORN = FIRST + 45  # More than the 41 days after the first report in which a region may return.

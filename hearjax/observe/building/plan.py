@@ -1,7 +1,7 @@
 """From a catalogue to a region table: when its regions emerged, and control regions for them.
 
 Both need the flux of places on the Sun over some time, which comes from frames: one curve is one job of a crew
-(`observe.cluster`), and is kept, so that a plan that was interrupted goes on where it was.
+(`observe.building.cluster`), and is kept, so that a plan that was interrupted goes on where it was.
 
     OUT/regions.ecsv           the region table, as `observe.region_table` reads it
     OUT/plan/rejected.ecsv     regions of the catalogue that are left out, and why
@@ -23,16 +23,16 @@ from astropy.time import Time
 
 from hearjax.checks import UserError
 from hearjax.files import plain, read_table, write_table
-from hearjax.observe.catalogue import CatalogueSettings, Emerger, find_emergers, read_emergers
-from hearjax.observe.cluster import Crew
-from hearjax.observe.controls import WINDOW_DAYS, ControlSettings, match_controls, propose_controls
-from hearjax.observe.curves import CurveSettings, Place, make_curves
-from hearjax.observe.emergence_time import EmergenceSettings, emergence_time, flux_before, is_quiet
-from hearjax.observe.frames import FolderSource, FrameSource
-from hearjax.observe.pair_tables import control_balance, region_table
+from hearjax.observe.building.catalogue import CatalogueSettings, Emerger, find_emergers, read_emergers
+from hearjax.observe.building.cluster import Crew
+from hearjax.observe.building.controls import WINDOW_DAYS, ControlSettings, match_controls, propose_controls
+from hearjax.observe.building.curves import CurveSettings, Place, make_curves
+from hearjax.observe.building.emergence_time import EmergenceSettings, emergence_time, flux_before, is_quiet
+from hearjax.observe.building.pair_tables import control_balance, region_table
+from hearjax.observe.building.sightings import read_sightings
+from hearjax.observe.building.stamps import digest, query
 from hearjax.observe.region_table import Region, read_regions
-from hearjax.observe.sightings import read_sightings
-from hearjax.observe.stamps import digest, query
+from hearjax.observe.sources.frames import FolderSource, FrameSource
 from hearjax.survey.intervals import WINDOW_HOURS
 
 REGIONS = 'regions.ecsv'

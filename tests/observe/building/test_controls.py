@@ -8,19 +8,19 @@ import pytest
 from astropy.table import Table
 
 from hearjax.files import write_table
-from hearjax.observe.catalogue import Emerger
-from hearjax.observe.controls import (
+from hearjax.observe.building.catalogue import Emerger
+from hearjax.observe.building.controls import (
   WINDOW_DAYS,
   ControlSettings,
   emerger_places,
   match_controls,
   propose_controls,
 )
-from hearjax.observe.pair_tables import control_balance, region_table
+from hearjax.observe.building.pair_tables import control_balance, region_table
+from hearjax.observe.building.sightings import disk_centre, separation
 from hearjax.observe.region_table import read_regions
-from hearjax.observe.sightings import disk_centre, separation
 from hearjax.solar import mu
-from tests.observe.reports import daily, longitude_at, make_sightings
+from tests.observe.building.reports import daily, longitude_at, make_sightings
 
 FIRST, DAYS = 55600.0, 60
 START, END = FIRST + 3, FIRST + DAYS - 4  # Of the frames.

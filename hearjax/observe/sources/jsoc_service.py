@@ -20,12 +20,11 @@ import drms
 
 from hearjax.checks import UserError
 from hearjax.files import write_whole
-from hearjax.observe.fits_sums import damage
-from hearjax.observe.jsoc_names import Record, jsoc_time, read_record, slot_of
-from hearjax.observe.jsoc_settings import JsocSettings
+from hearjax.observe.sources.fits_sums import damage
+from hearjax.observe.sources.jsoc_names import Record, jsoc_time, read_record, slot_of
+from hearjax.observe.sources.jsoc_settings import EMAIL_VARIABLE, JsocSettings
 
 REGISTRATION = 'http://jsoc.stanford.edu/ajax/register_email.html'
-EMAIL_VARIABLE = 'JSOC_EMAIL'  # As in the documentation of drms.
 READY, IN_WORK, NOT_KNOWN, QUEUE_FULL = 0, (1, 2), 6, 7
 MOST_NOT_KNOWN = 5  # Polls that may find no trace of an export: a new one takes a moment to appear.
 PAUSE_GROWTH = 1.5

@@ -15,9 +15,9 @@ import dask
 import pytest
 
 from hearjax.checks import UserError
-from hearjax.observe.cluster import ClusterSettings, Crew, Job, open_crew
-from hearjax.observe.frames import Frame, Need
-from tests.observe.dask_cluster import dask_cluster
+from hearjax.observe.building.cluster import ClusterSettings, Crew, Job, open_crew
+from hearjax.observe.sources.frames import Frame, Need
+from tests.observe.building.dask_cluster import dask_cluster
 
 
 class FakeSource:
@@ -176,7 +176,7 @@ def test_a_cluster_does_all_jobs_though_a_worker_is_killed_in_the_middle(tmp_pat
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-  monkeypatch.setattr('hearjax.observe.cluster.CONNECT_S', 3.0)
+  monkeypatch.setattr('hearjax.observe.building.cluster.CONNECT_S', 3.0)
 
 
 def test_a_scheduler_that_does_not_answer(tmp_path, impatient):

@@ -10,17 +10,17 @@ import pytest
 from astropy.table import Table
 
 from hearjax.checks import UserError
-from hearjax.observe import curves
-from hearjax.observe.catalogue import CatalogueSettings, find_emergers
-from hearjax.observe.cluster import Crew
-from hearjax.observe.controls import ControlSettings
-from hearjax.observe.curves import CurveSettings
-from hearjax.observe.frames import Frame, Need
-from hearjax.observe.plan import Catalogue, PlanSettings, plan_regions, read_catalogue
+from hearjax.observe.building import curves
+from hearjax.observe.building.catalogue import CatalogueSettings, find_emergers
+from hearjax.observe.building.cluster import Crew
+from hearjax.observe.building.controls import ControlSettings
+from hearjax.observe.building.curves import CurveSettings
+from hearjax.observe.building.plan import Catalogue, PlanSettings, plan_regions, read_catalogue
+from hearjax.observe.building.sightings import separation
 from hearjax.observe.region_table import Region
-from hearjax.observe.sightings import separation
+from hearjax.observe.sources.frames import Frame, Need
 from hearjax.solar import wrap_degrees
-from tests.observe.reports import daily, longitude_at, make_sightings
+from tests.observe.building.reports import daily, longitude_at, make_sightings
 
 START, DAYS = 55550.0, 80  # 2010-12-20.
 REPORTED = START + 50  # When the first report of the emerging region holds.

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hearjax.observe.emergence_time import EmergenceSettings, emergence_time, flux_before, is_quiet
+from hearjax.observe.building.emergence_time import EmergenceSettings, emergence_time, flux_before, is_quiet
 from hearjax.simulate.emergence import emerged_fraction
 from hearjax.simulate.sun import Sun
 

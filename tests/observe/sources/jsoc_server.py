@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, unquote_plus, urlsplit
 
 from astropy.time import Time
 
-from tests.observe.im_patch import exported, image_of
+from tests.observe.sources.im_patch import exported, image_of
 
 NO_DATA = 0x80000000
 KEYWORDS = {'T_REC': 'time', 'T_OBS': 'time', 'QUALITY': 'int', 'CAMERA': 'int'}

@@ -3,7 +3,7 @@
 import numpy as np
 from astropy.table import Table
 
-from hearjax.observe.sightings import disk_centre
+from hearjax.observe.building.sightings import disk_centre
 from hearjax.solar import wrap_degrees
 from tests.scripts import ROOT
 

@@ -10,9 +10,9 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.table import Table
 
-from hearjax.observe import frame_index
-from hearjax.observe.frames import ALL_BITS, FolderSource, Need, is_bad
-from tests.observe.disk_frames import CADENCE_S, PLACE, frame_header, slot, write_frame, write_frames
+from hearjax.observe.sources import frame_index
+from hearjax.observe.sources.frames import ALL_BITS, FolderSource, Need, is_bad
+from tests.observe.sources.disk_frames import CADENCE_S, PLACE, frame_header, slot, write_frame, write_frames
 from tests.real_maps import SHARP_14182, SHARP_14237, edited
 
 

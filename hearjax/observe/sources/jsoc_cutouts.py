@@ -10,7 +10,7 @@ from astropy.time import Time
 from sunpy.coordinates import sun
 
 from hearjax.checks import UserError
-from hearjax.observe.frames import Need
+from hearjax.observe.sources.frames import Need
 from hearjax.solar import SOLAR_RADIUS_MM, direction, wrap_degrees
 
 MARGIN = 1.02  # JSOC rounds the place of the rectangle to whole pixels; a neighbour is needed to interpolate.

@@ -1,0 +1,1 @@
+"""From reports of regions and frames of the Sun to a survey archive."""
