@@ -14,6 +14,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
+from hearjax.checks import UserError
 from hearjax.files import write_json, write_table
 from hearjax.report import benchmark_plots
 from hearjax.training.workdir import describe_environment
@@ -46,6 +47,8 @@ def main(flags: cli.Flags) -> None:
       part = describe(group, time_cases(group, flags.repeats), peak)
       print_group(part)
       rows += [{'kind': name, **row} for row in part]
+  if not rows:
+    raise UserError('None of the groups that were asked for can be measured here.')
   profiled = profile.profile_step(flags.seed)
   print('Where the time of a training step goes:')
   for row in profiled:

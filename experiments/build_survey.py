@@ -96,7 +96,8 @@ def open_source(flags: cli.Flags, out: pathlib.Path) -> FrameSource:
     )
   from hearjax.observe.sources.jsoc import JsocSource  # Only here: it needs drms.
 
-  return JsocSource(flags.jsoc_folder or out / 'jsoc', flags.build(JsocSettings))
+  folder = pathlib.Path(flags.jsoc_folder or out / 'jsoc').resolve()  # Workers may have started elsewhere.
+  return JsocSource(folder, flags.build(JsocSettings))
 
 
 def seldom(source: FrameSource, flags: cli.Flags, minutes: float) -> FrameSource:

@@ -382,13 +382,7 @@ def print_scan(
     f'{len(alarms)} alarms at {threshold:.3g} or more, at {len(set(alarms["place"]))} places in {len(scanned)} frames; '
     f'{outside} lie outside what the network was trained on.'
   )
-  if domain['n_frames'] > 1:
-    print(
-      f'Each file is taken for a single frame; the network was trained on means of {domain["n_frames"]} frames, '
-      'which are far less noisy.'
-    )
-  if domain['source'] == 'simulated':
-    print('The network was trained on a simulated survey: the probability is no forecast.')
+  score.print_training(domain)
   print(f'Maps, pictures and tables are in {out}.')
 
 

@@ -173,6 +173,12 @@ def print_scores(tables: list[Table], domain: dict, out: pathlib.Path, threshold
   reach = np.sum(table['probability'] >= threshold)
   print(f'{reach} of {len(table)} patches reach the threshold chosen in training, {threshold:.3g} in such a set.')
   print(f'{len(outside)} of {len(table)} patches lie outside what the network was trained on ({counts}).')
+  print_training(domain)
+  print(f'All patches are in {out / TABLE_NAME}.')
+
+
+def print_training(domain: dict) -> None:
+  """Prints in what the survey that the network was trained on differs from frames of the Sun."""
   if domain['n_frames'] > 1:
     print(
       f'Each file is taken for a single frame; the network was trained on means of {domain["n_frames"]} frames, '
@@ -180,7 +186,6 @@ def print_scores(tables: list[Table], domain: dict, out: pathlib.Path, threshold
     )
   if domain['source'] == 'simulated':
     print('The network was trained on a simulated survey: the probability is no forecast.')
-  print(f'All patches are in {out / TABLE_NAME}.')
 
 
 def describe_scores(table: Table) -> str:

@@ -99,6 +99,7 @@ def run_python(code: str, *arguments: object) -> None:
     ('hearjax.verification.predictions', ('jax',)),
     ('hearjax.verification.scores', ('jax',)),
     ('hearjax.survey.archive', ('jax',)),
+    ('hearjax.observe.building.build', ('jax', 'distributed', 'drms')),
     ('experiments.cli', ('jax',)),
   ],
 )

@@ -77,7 +77,7 @@ def plot_forecasts(
   )
   figure.colorbar(image, ax=axes, label='Line-of-sight field [G]', extend='both', fraction=0.046, pad=0.02)
   figure.legend(handles=_legend(outside, crowded), loc='outside lower center', ncols=3, frameon=False)
-  axes.set_title(_title(magnetogram, domain, title), fontsize=10, loc='left')
+  axes.set_title(heading(magnetogram, domain, title), fontsize=10, loc='left')
   return figure
 
 
@@ -182,12 +182,15 @@ def _legend(outside: np.ndarray, crowded: bool) -> list[Artist]:
   return [entry for entry, shown in ((within, not outside.all()), (beyond, outside.any())) if shown]
 
 
-def _title(magnetogram: GenericMap, domain: Mapping[str, Any], title: str) -> str:
+def heading(magnetogram: GenericMap, domain: Mapping[str, Any], title: str) -> str:
+  """Returns what to write over a magnetogram that a network was asked about: lines of what is shown, and of caution."""
   lines = [style.literal(title), f'{magnetogram.reference_date.utc.isot[:16].replace("T", " ")} UTC']
   if magnetogram.meta['quality']:
     lines[1] += f'; QUALITY 0x{magnetogram.meta["quality"] & 0xFFFFFFFF:08x}'
   if domain['n_frames'] > 1:
     lines[1] += f'; single frame; trained on means of {domain["n_frames"]} frames'
+  if magnetogram.meta.get('notes'):
+    lines.append(f'Note: {magnetogram.meta["notes"]}.')
   if domain['source'] == 'simulated':
     lines.append('Network trained on a simulated survey: the probability is no forecast.')
   return '\n'.join(lines)

@@ -26,6 +26,7 @@ from hearjax.forecast.disk_maps import NO_FORECAST, DiskMap
 from hearjax.forecast.disk_settings import HistorySettings
 from hearjax.observe.postel import carrington_pixels
 from hearjax.report import style
+from hearjax.report.forecast_plots import heading
 from hearjax.verification.scores import BALANCED
 
 FIELD_LIMIT_GAUSS = 300.0  # Saturation of the grey scale, as in the pictures of `score`.
@@ -90,7 +91,7 @@ def plot_scan(
     alarms.meta['threshold'], color=style.GREEN, linewidth=2.5
   )
   figure.legend(handles=_legend(left, alarms, regions), loc='outside lower center', ncols=4, frameon=False)
-  figure.suptitle(_title(magnetogram, domain, title), fontsize=10, x=0.02, ha='left')
+  figure.suptitle(heading(magnetogram, domain, title), fontsize=10, x=0.02, ha='left')
   return figure
 
 
@@ -228,19 +229,6 @@ def _legend(axes: WCSAxes, alarms: Table, regions: Table | None) -> list[Artist]
       Line2D([], [], marker='$N$', color=style.SKY, linestyle='none', markersize=8, label='NOAA number of a region')
     )
   return entries
-
-
-def _title(magnetogram: GenericMap, domain: Mapping[str, Any], title: str) -> str:
-  lines = [style.literal(title), f'{magnetogram.reference_date.utc.isot[:16].replace("T", " ")} UTC']
-  if magnetogram.meta['quality']:
-    lines[1] += f'; QUALITY 0x{magnetogram.meta["quality"] & 0xFFFFFFFF:08x}'
-  if domain['n_frames'] > 1:
-    lines[1] += f'; single frame; trained on means of {domain["n_frames"]} frames'
-  if magnetogram.meta.get('notes'):
-    lines.append(f'Note: {magnetogram.meta["notes"]}.')
-  if domain['source'] == 'simulated':
-    lines.append('Network trained on a simulated survey: the probability is no forecast.')
-  return '\n'.join(lines)
 
 
 # --- Over time --------------------------------------------------------------------------------------------------------
