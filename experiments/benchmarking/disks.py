@@ -88,8 +88,9 @@ def scan_group(path: pathlib.Path, side: int, size: dict) -> Group:
 def window_group(path: pathlib.Path, name: str, settings: ModelSettings, size: dict) -> Group:
   """Returns the group of one member at all places of a disk, `WINDOW_STEP_PX` apart, once the disk is mapped.
 
-  The window is moved over the same maps to the same places. Its squares are scored as `score` does patches, and as one
-  may who wants nothing but speed. Members take as long each, whichever way.
+  The window is moved over the same maps to all of the same places, and its squares are scored a chunk at a time: as
+  `score` does patches, and by a program that is compiled for convolutions, as that of the shared ones is. Any member
+  takes as long.
   """
   model, params = members(settings, 1)
   one = jax.tree.map(lambda leaf: leaf[0], params)
@@ -105,7 +106,7 @@ def window_group(path: pathlib.Path, name: str, settings: ModelSettings, size: d
 
   cases = {
     'window, as score does': lambda: slide(lambda field: ensemble.logits(field)[0]),
-    'window, at its fastest': lambda: slide(functools.partial(member_logits, one, model=model)),
+    'window, compiled for convolutions': lambda: slide(functools.partial(member_logits, one, model=model)),
     'convolutions shared': lambda: member_places(params, field, model=model, size=side, step=WINDOW_STEP_PX)[:, told],
   }
   title = f'a member at {len(places)} places, {name}'

@@ -2,19 +2,21 @@
 
 import json
 import pathlib
+import sys
 
 import jax
 import numpy as np
 import pytest
 from astropy.table import Table
 
+from experiments import benchmarking
 from experiments.benchmarking import common, groups, profile, timing, whole
 from experiments.benchmarking.timing import Group
 from hearjax.models.network import ModelSettings
 from hearjax.report import benchmark_plots
 from hearjax.training.settings import TrainSettings
 from hearjax.training.step import build_optimizer, compiled_step, create_states
-from tests.scripts import fail, succeed
+from tests.scripts import fail, in_process, succeed
 
 SECONDS = {'ours': np.array([2.0, 1.0, 3.0]), 'first rival': np.full(3, 8.0), 'second rival': np.full(3, 4.0)}
 
@@ -137,6 +139,32 @@ def test_every_group_names_its_cases(name, monkeypatch):
     assert group.units >= 1 and group.flop >= 0
   if name == 'reproduce':
     assert found[0].seconds['simulate_survey'] == 2.0 and found[0].programs == {'simulate_survey': 7}
+
+
+def test_ways_over_a_disk_agree(tmp_path):
+  pytest.importorskip('sunpy')
+  from experiments.benchmarking import disks
+
+  path = tmp_path / 'frame.fits'
+  disks.simulate_frame(path, disks.SMALL_SIDE, seed=0)
+  whole, part = (case() for case in disks.patch_group(path, disks.SMALL_SIDE).cases.values())
+  assert np.isfinite(whole).all()
+  np.testing.assert_allclose(part, whole, atol=0.01)  # Gauss.
+  settings = ModelSettings(widths=(2, 3), kernels=(5, 3), strides=(2, 2), padding='valid', crop_px=24)
+  for_scores, compiled, shared = disks.window_group(path, 'small', settings, common.SMALL).cases.values()
+  assert for_scores().shape == (len(compiled()),) and len(compiled()) > 100
+  np.testing.assert_allclose(compiled(), for_scores(), atol=1e-5)
+  np.testing.assert_allclose(shared(), for_scores()[None], atol=1e-5)
+
+
+def test_disks_are_left_out_without_the_extra(tmp_path, monkeypatch):
+  monkeypatch.delattr(benchmarking, 'disks', raising=False)
+  monkeypatch.delitem(sys.modules, 'experiments.benchmarking.disks', raising=False)
+  monkeypatch.setitem(sys.modules, 'sunpy.map', None)
+  result = in_process('benchmark', '--small', '--repeats=1', '--groups=disk', f'--out={tmp_path}/out')
+  assert 'Disks are left out: sunpy.map is not installed' in result.stdout
+  assert result.returncode == 1 and 'None of the groups' in result.stderr
+  assert not (tmp_path / 'out' / 'benchmark.ecsv').exists()
 
 
 def test_the_figure_of_the_lowerings(tmp_path):

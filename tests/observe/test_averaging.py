@@ -132,7 +132,7 @@ def test_noise_falls_with_the_root_of_the_number(noisy, place):
 def test_order_does_not_matter(noisy, place):
   mean, other = mean_patch(noisy, *place, SMALL), mean_patch(noisy[4::-1] + noisy[:4:-1], *place, SMALL)
   np.testing.assert_array_equal(mean.field, other.field)
-  assert dataclasses.replace(mean, field=other.field) == other
+  assert {**vars(mean), 'field': None} == {**vars(other), 'field': None}
 
 
 def test_what_is_known_of_a_mean(noisy, place, disk_header):

@@ -1,7 +1,5 @@
 """The part of a magnetogram around a place: the same as the whole has, and the flux of its own pixels."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -31,7 +29,7 @@ def test_patch_of_a_cutout_is_that_of_the_whole(path):
   assert cutout.data.dtype == np.float32 and cutout.meta['quality'] == 0
   ours, theirs = (postel_patch(one, *CENTRE_11158, size=64) for one in (cutout, whole))
   np.testing.assert_allclose(ours.field, theirs.field, atol=1e-4)
-  assert dataclasses.replace(ours, field=theirs.field) == theirs
+  assert {**vars(ours), 'field': None} == {**vars(theirs), 'field': None}
 
 
 @pytest.mark.parametrize('offset', [(0, 0), (-30, 40), (62, -20), (75, 0)])
