@@ -210,7 +210,8 @@ def make_part(part: Part, frames: list[Frame]) -> Record:
     return leave_out(part, reason, patch.skipped)
   if patch.notes:
     warnings.warn(patch.notes, stacklevel=2)
-  write_region(part.folder, _survey(part, patch, source_of(frames[0], part.source)), part.stamp)
+  survey = _survey(part, patch, _spacing_hours(frames), source_of(frames[0], part.source))
+  write_region(part.folder, survey, part.stamp)
   record = Record(part.stamp, '', {name: float(getattr(patch, name)) for name in NUMBERS}, patch.skipped)
   write_json(part.record_path, record)
   return record
@@ -221,10 +222,15 @@ def _too_few(part: Part, frames: list[Frame], n_used: int) -> str:
   wanted_minutes = hear_intervals.WINDOW_HOURS * 60
   if len(frames) < 2:
     return f'{len(frames) or "no"} good frame{"s" * (not frames)} in {wanted_minutes:.0f} min'
-  spacing = float(np.median(np.diff([frame.mjd for frame in frames]))) * 1440
+  spacing = 60 * _spacing_hours(frames)
   if n_used * spacing < part.settings.min_frames * wanted_minutes:
     return f'{n_used} good frames {spacing:.0f} min apart in {wanted_minutes:.0f} min'
   return ''
+
+
+def _spacing_hours(frames: list[Frame]) -> float:
+  """Returns the usual time between frames, of which there are two at least [h]."""
+  return 24 * float(np.median(np.diff([frame.mjd for frame in frames])))
 
 
 def source_of(frame: Frame, source: str) -> str:
@@ -235,13 +241,13 @@ def source_of(frame: Frame, source: str) -> str:
   return SIMULATED if (cards.text('TELESCOP') or '').upper() == SIMULATED.upper() else source
 
 
-def _survey(part: Part, patch: MeanPatch, source: str) -> Survey:
-  """Returns a survey of one magnetogram."""
+def _survey(part: Part, patch: MeanPatch, spacing_hours: float, source: str) -> Survey:
+  """Returns a survey of one magnetogram, from half a frame before the first to half a frame after the last."""
   region, emergence = part.region, part.region.emergence.utc.mjd
   hours = {
     'hours': 24 * (patch.mjd - emergence),
-    'hours_start': 24 * (patch.start_mjd - emergence),
-    'hours_end': 24 * (patch.end_mjd - emergence),
+    'hours_start': 24 * (patch.start_mjd - emergence) - spacing_hours / 2,
+    'hours_end': 24 * (patch.end_mjd - emergence) + spacing_hours / 2,
   }
   floats = {
     **hours,

@@ -53,7 +53,6 @@ class Mapper:
       raise UserError(f'{frames[0].path} does not say where its observer was.')
     field = np.full((settings.size, settings.size), longitude, np.float32)
     field.flat[: round(self.missing * field.size)] = np.nan
-    half = CADENCE_S / 86400 / 2
     return MeanPatch(
       field=field,
       n_frames=len(frames),
@@ -61,8 +60,8 @@ class Mapper:
       cmd=10.0,
       b0=-6.8,
       missing=self.missing,
-      start_mjd=frames[0].mjd - half,
-      end_mjd=frames[-1].mjd + half,
+      start_mjd=frames[0].mjd,
+      end_mjd=frames[-1].mjd,
       mjd=(frames[0].mjd + frames[-1].mjd) / 2,
       quality=0,
       unsigned_change=-0.01,
@@ -106,7 +105,7 @@ def test_a_survey_of_what_the_frames_show(make, tmp_path):
   np.testing.assert_allclose(survey.field[:, 0, 0], [PLACE[0]] * 2 + [60] * 2)
   nominal = [CENTRE_HOURS[number] for number in survey.interval]
   np.testing.assert_allclose(survey.hours, nominal, atol=CADENCE_S / 3600)
-  np.testing.assert_allclose(survey.hours_end - survey.hours_start, WINDOW_HOURS, atol=2 * CADENCE_S / 3600)
+  np.testing.assert_allclose(survey.hours_end - survey.hours_start, WINDOW_HOURS, atol=CADENCE_S / 3600)
   assert set(survey.n_frames.tolist()) <= {34, 35}
   np.testing.assert_allclose(survey.mjd, EMERGENCE.mjd + survey.hours / 24, atol=1e-6)
   assert survey.noaa.tolist() == [11158, 11158, 0, 0]
