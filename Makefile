@@ -10,12 +10,11 @@ python = $(shell python$(1) --version > /dev/null 2>&1 && echo python$(1) \
 PYTHON_OLDEST ?= $(call python,3.11)
 PYTHON_NEWEST ?= $(call python,3.13)
 # What is run with the oldest and with the newest packages: a little of everything.
-PART = -n 2 --dist loadfile tests/survey/test_archive.py tests/survey/test_headers.py tests/survey/test_survey.py \
-  tests/verification/test_predictions.py tests/verification/test_reliability.py tests/verification/test_scores.py \
-  tests/report/test_skill_plots.py tests/report/test_scan_plots.py tests/training/test_fit.py tests/training/test_step.py \
-  tests/maps/test_transforms.py tests/models/test_network.py tests/observe/test_hear.py tests/observe/test_magnetogram.py \
-  tests/observe/test_averaging.py tests/observe/sources tests/observe/building/test_cluster.py \
-  tests/simulate/test_disk_files.py tests/interpret/test_compaction.py
+PART = -n 2 --dist loadfile tests/survey/test_archive.py tests/verification/test_reliability.py \
+  tests/verification/test_scores.py tests/report/test_scan_plots.py tests/training/test_fit.py tests/maps/test_transforms.py \
+  tests/observe/test_magnetogram.py tests/observe/test_averaging.py tests/observe/sources/test_frames.py \
+  tests/observe/sources/test_jsoc.py tests/observe/building/test_cluster.py tests/simulate/test_disk_files.py \
+  tests/interpret/test_compaction.py
 
 .PHONY: install reproduce test test-oldest test-newest lint
 
