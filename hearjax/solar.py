@@ -34,6 +34,17 @@ def direction(longitude: np.ndarray, latitude: np.ndarray) -> np.ndarray:
   return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
 
 
+def separation(
+  longitude: np.ndarray | float,
+  latitude: np.ndarray | float,
+  other_longitude: np.ndarray | float,
+  other_latitude: np.ndarray | float,
+) -> np.ndarray:
+  """Returns `[...]` the angle between places on the Sun [deg], which are given in degrees."""
+  chord = np.linalg.norm(direction(longitude, latitude) - direction(other_longitude, other_latitude), axis=-1)
+  return np.rad2deg(2 * np.arcsin(np.clip(chord / 2, 0, 1)))
+
+
 def line_of_sight(cmd: np.ndarray | float, latitude: np.ndarray | float, b0: np.ndarray | float) -> np.ndarray:
   """Returns the direction to the observer in the frame of a place on the Sun.
 

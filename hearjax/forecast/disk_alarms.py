@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from hearjax.checks import UserError, check_positive
 from hearjax.forecast.domain import outside_domain
-from hearjax.solar import SOLAR_RADIUS_MM, direction
+from hearjax.solar import SOLAR_RADIUS_MM, direction, separation
 
 REPORT_HOURS = 24.0  # Reports of regions are daily: one is good for a day before and after.
 
@@ -112,6 +112,6 @@ def name_regions(alarms: Table, regions: Table, distance_mm: float) -> np.ndarra
 
 def separation_mm(one: Table, other: Table) -> np.ndarray:
   """Returns `[n, m]` distances along the surface [Mm] of the places of two tables (`longitude`, `latitude` [deg])."""
-  first, second = (direction(np.asarray(t['longitude'], float), np.asarray(t['latitude'], float)) for t in (one, other))
-  length = np.linalg.norm(first[:, None] - second[None], axis=-1)
-  return 2 * SOLAR_RADIUS_MM * np.arcsin(np.clip(length / 2, 0, 1))
+  first, second = ([np.asarray(table[name], float) for name in ('longitude', 'latitude')] for table in (one, other))
+  angle = separation(*(axis[:, None] for axis in first), *second)
+  return np.deg2rad(angle) * SOLAR_RADIUS_MM

@@ -11,11 +11,10 @@ import pytest
 from astropy.table import Table
 
 from experiments import reproduce
-from hearjax.observe.building.sightings import separation
 from hearjax.simulate.disk import DiskSettings, Site, emerging_elements, plan_sites
 from hearjax.simulate.disk_files import earth_views, simulate_frames
 from hearjax.simulate.sun import Sun
-from hearjax.solar import DEFAULT_PIXEL_SCALE_MM, SOLAR_RADIUS_MM, direction
+from hearjax.solar import DEFAULT_PIXEL_SCALE_MM, SOLAR_RADIUS_MM, direction, separation
 from hearjax.survey.archive import read_survey
 from hearjax.survey.intervals import SPACING_HOURS
 from hearjax.survey.survey import checksum

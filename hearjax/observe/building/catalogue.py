@@ -13,8 +13,8 @@ from astropy.time import Time
 
 from hearjax.checks import UserError, check_not_negative
 from hearjax.observe.building.columns import no_empty_cell, noaa_numbers, numbers, read_columns, times
-from hearjax.observe.building.sightings import disk_centre, separation
-from hearjax.solar import SYNODIC_DAYS, wrap_degrees
+from hearjax.observe.building.sightings import disk_centre
+from hearjax.solar import SYNODIC_DAYS, separation, wrap_degrees
 
 LISTED = 5  # Regions named in a message.
 

@@ -13,8 +13,8 @@ from scipy.optimize import linear_sum_assignment
 
 from hearjax.checks import UserError, check_not_negative, check_positive
 from hearjax.observe.building.catalogue import Emerger
-from hearjax.observe.building.sightings import disk_centre, separation
-from hearjax.solar import mu, wrap_degrees
+from hearjax.observe.building.sightings import disk_centre
+from hearjax.solar import mu, separation, wrap_degrees
 from hearjax.survey.intervals import CENTRE_HOURS, end_hours, start_hours
 
 # A region is looked at from the begin of TI-05 to the end of TI+01 [d], relative to its emergence time.

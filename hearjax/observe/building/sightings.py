@@ -26,7 +26,7 @@ from hearjax.observe.building.columns import (
   read_columns,
   times,
 )
-from hearjax.solar import direction, wrap_degrees
+from hearjax.solar import wrap_degrees
 
 SECTIONS = ('I', 'IA', 'II')  # With spots, plages without spots, due to return over the east limb.
 REPORT_NAME = re.compile(r'.*SRS.*\.txt', re.IGNORECASE)
@@ -72,17 +72,6 @@ def disk_centre(mjd: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
   """Returns `[...]` each Carrington longitude L0 and latitude B0 of the centre of the disk [deg], for the Earth."""
   time = Time(mjd, format='mjd', scale='utc')
   return sun.L0(time).to_value(u.deg), sun.B0(time).to_value(u.deg)
-
-
-def separation(
-  longitude: np.ndarray | float,
-  latitude: np.ndarray | float,
-  other_longitude: np.ndarray | float,
-  other_latitude: np.ndarray | float,
-) -> np.ndarray:
-  """Returns `[...]` the angle between places on the Sun [deg], which are given in degrees."""
-  cosine = np.sum(direction(longitude, latitude) * direction(other_longitude, other_latitude), axis=-1)
-  return np.rad2deg(np.arccos(np.clip(cosine, -1, 1)))
 
 
 # --- NOAA's reports -------------------------------------------------------------------------------------------------

@@ -17,9 +17,9 @@ from hearjax.observe.building.controls import (
   propose_controls,
 )
 from hearjax.observe.building.pair_tables import control_balance, region_table
-from hearjax.observe.building.sightings import disk_centre, separation
+from hearjax.observe.building.sightings import disk_centre
 from hearjax.observe.region_table import read_regions
-from hearjax.solar import mu
+from hearjax.solar import mu, separation
 from tests.observe.building.reports import daily, longitude_at, make_sightings
 
 FIRST, DAYS = 55600.0, 60

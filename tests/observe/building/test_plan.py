@@ -16,10 +16,9 @@ from hearjax.observe.building.cluster import Crew
 from hearjax.observe.building.controls import ControlSettings
 from hearjax.observe.building.curves import CurveSettings
 from hearjax.observe.building.plan import Catalogue, PlanSettings, plan_regions, read_catalogue
-from hearjax.observe.building.sightings import separation
 from hearjax.observe.region_table import Region
 from hearjax.observe.sources.frames import Frame, Need
-from hearjax.solar import wrap_degrees
+from hearjax.solar import separation, wrap_degrees
 from tests.observe.building.reports import daily, longitude_at, make_sightings
 
 START, DAYS = 55550.0, 80  # 2010-12-20.

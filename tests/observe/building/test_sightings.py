@@ -10,7 +10,8 @@ from sunpy.coordinates import sun
 
 from hearjax.files import write_table
 from hearjax.observe.building.columns import full_number
-from hearjax.observe.building.sightings import read_sightings, separation
+from hearjax.observe.building.sightings import read_sightings
+from hearjax.solar import separation
 from tests.observe.building.reports import SRS
 
 HEADER = 'noaa,mjd,latitude,longitude\n'
