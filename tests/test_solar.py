@@ -95,3 +95,9 @@ def test_the_postel_header_is_understood_by_sunpy():
   header.update({'DATE-OBS': '2011-02-14T00:00:00', 'HGLN_OBS': 0.0, 'HGLT_OBS': -7.0, 'DSUN_OBS': 1.5e11})
   centre = sunpy_map.Map(np.zeros((9, 9)), dict(header)).pixel_to_world(4 * u.pix, 4 * u.pix)
   assert (centre.lon.deg, centre.lat.deg) == pytest.approx((100.0, 15.0), abs=1e-9)
+
+
+def test_separation_is_the_angle_on_the_sphere():
+  assert solar.separation(10, 0, 350, 0) == pytest.approx(20)
+  assert solar.separation(0, 60, 180, 60) == pytest.approx(60)
+  assert solar.separation(0, 60, 10, 60) < 5.1

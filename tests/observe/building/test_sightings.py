@@ -11,7 +11,6 @@ from sunpy.coordinates import sun
 from hearjax.files import write_table
 from hearjax.observe.building.columns import full_number
 from hearjax.observe.building.sightings import read_sightings
-from hearjax.solar import separation
 from tests.observe.building.reports import SRS
 
 HEADER = 'noaa,mjd,latitude,longitude\n'
@@ -214,9 +213,3 @@ def test_unknown_columns_are_named_and_ignored(tmp_path):
 def test_bad_tables_are_refused(tmp_path, text, message):
   with pytest.raises(ValueError, match=message):
     read_sightings(user_table(tmp_path, text))
-
-
-def test_separation_is_the_angle_on_the_sphere():
-  assert separation(10, 0, 350, 0) == pytest.approx(20)
-  assert separation(0, 60, 180, 60) == pytest.approx(60)
-  assert separation(0, 60, 10, 60) < 5.1
