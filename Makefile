@@ -12,11 +12,12 @@ PYTHON_NEWEST ?= $(call python,3.13)
 # What is run with the oldest and with the newest packages: a little of everything.
 PART = -n 2 --dist loadfile tests/survey/test_archive.py tests/verification/test_reliability.py \
   tests/verification/test_scores.py tests/report/test_scan_plots.py tests/training/test_fit.py tests/maps/test_transforms.py \
+  tests/report/page/test_page.py \
   tests/observe/test_magnetogram.py tests/observe/test_averaging.py tests/observe/sources/test_frames.py \
   tests/observe/sources/test_jsoc.py tests/observe/building/test_cluster.py tests/simulate/test_disk_files.py \
   tests/interpret/test_compaction.py
 
-.PHONY: install reproduce test test-oldest test-newest lint
+.PHONY: install reproduce test test-oldest test-newest lint docs
 
 install: $(VENV)/installed
 
@@ -55,3 +56,11 @@ test-newest:
 lint: install
 	$(IN) -m ruff check .
 	$(IN) -m ruff format --check .
+
+# The manual. Its tutorials run, but for HEARJAX_DOCS_EXECUTE=off.
+docs: $(VENV)/docs
+	$(IN) -m sphinx -W --keep-going -q docs docs/_build/html
+
+$(VENV)/docs: $(VENV)/installed
+	$(IN) -m pip install --quiet --editable '.[docs]'
+	touch $@

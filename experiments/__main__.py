@@ -19,17 +19,21 @@ def scripts() -> dict[str, str]:
 
 def main() -> int:
   """Runs the script that the command line names; returns the exit status."""
-  known = scripts()
   name = sys.argv[1] if len(sys.argv) > 1 else '--help'
+  try:
+    with cli.interruptible():  # A script brings JAX, which takes seconds.
+      known = scripts()
+      if name in known:
+        return cli.execute(importlib.import_module(f'.{name}', __package__), sys.argv[1:])
+  except KeyboardInterrupt as interrupt:
+    return cli.tell_interrupted(interrupt, name, sys.argv[2:])
   if name in cli.HELP:
     print('hearjax NAME --flag=value …; hearjax NAME --help lists the flags.\n')
     for known_name, line in known.items():
       print(f'  {known_name:16} {line}')
     return 0
-  if name not in known:
-    print(f'error: there is no script {name!r}; there are {", ".join(known)}.', file=sys.stderr)
-    return 1
-  return cli.execute(importlib.import_module(f'.{name}', __package__), sys.argv[1:])
+  print(f'error: there is no script {name!r}; there are {", ".join(known)}.', file=sys.stderr)
+  return 1
 
 
 if __name__ == '__main__':

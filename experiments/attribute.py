@@ -22,6 +22,7 @@ from hearjax.interpret.maps import MEMBERS, Subject
 from hearjax.interpret.maximisation import FieldConstraints
 from hearjax.interpret.sanity import SanitySettings
 from hearjax.interpret.statistics import Draws
+from hearjax.progress import meter
 from hearjax.report import attribution_plots, style
 from hearjax.training.run import Run
 
@@ -76,7 +77,9 @@ def main(flags: cli.Flags) -> None:
   claims: dict[Claim, Samples] = {}
   if {'maps', 'composites'} & set(flags.parts):
     rows = rows_of_pairs(flags, run)
-    attributed = attribution_maps.attribute_subjects(members, run.survey, flags.method, settings, flags.seed, rows)
+    attributed = attribution_maps.attribute_subjects(
+      members, run.survey, flags.method, settings, flags.seed, rows, meter('attributing', 'fold')
+    )
     if 'maps' in flags.parts:
       figures.append(write_maps(flags, out, run, attributed))
     if 'composites' in flags.parts:
@@ -87,7 +90,7 @@ def main(flags: cli.Flags) -> None:
     claims, draw = write_sanity(flags, run, subjects, draws, checks, settings)
     figures.append(draw)
   interpreting.tell(flags, run, subjects, draws, claims)
-  for draw in figures:
+  for draw in meter('drawing', 'figure')(figures):
     draw()
   print(f'All of it is in {out}.')
 
@@ -125,7 +128,7 @@ def write_composites(flags: cli.Flags, out: pathlib.Path, run: Run, attributed: 
   quantities = {'field': (survey.field, True), 'unsigned': (np.abs(survey.field), False)}
   quantities |= {method: (attributed.contribution(method), False) for method in flags.method}
   stacked = {}
-  for name, (maps, signed) in quantities.items():
+  for name, (maps, signed) in meter('stacking', 'composite')(list(quantities.items())):
     maps = attribution.smooth(maps, survey.pixel_scale_mm, flags.smooth_mm)
     maps = composites.hale_frame(maps, survey.latitude, signed)
     stacked[name] = composites.composite(maps, survey, flags.permutations, flags.seed)
@@ -149,7 +152,9 @@ def write_sanity(
   settings: AttributionSettings,
 ) -> tuple[dict[Claim, Samples], Draw]:
   """Writes what the sanity checks say; returns the claims, too."""
-  alike, followed = sanity.measure(subjects, run.survey, flags.method, checks, settings, flags.seed)
+  alike, followed = sanity.measure(
+    subjects, run.survey, flags.method, checks, settings, flags.seed, meter('checking attribution', 'fold')
+  )
   table, curves = sanity_tables.sanity_table(alike, followed, draws), sanity_tables.curve_table(followed)
   about = {'sanity': checks, 'attribution': settings, 'method': flags.method}
   interpreting.write(flags, run, f'{FOLDER}/resemblance.fits', alike)
@@ -168,7 +173,9 @@ def write_maximisation(
   if constraints.flux_mx is None:
     constraints = dataclasses.replace(constraints, flux_mx=maximisation.median_flux(members, run.survey))
   flux, scale, key = constraints.flux_mx, run.survey.pixel_scale_mm, jax.random.key(flags.seed)
-  fields, table = maximisation.maximise_all(members, run.survey, constraints, key, flags.starts, flags.ascent_steps)
+  fields, table = maximisation.maximise_all(
+    members, run.survey, constraints, key, flags.starts, flags.ascent_steps, meter('maximising', 'network')
+  )
   meta = meta_of(flags, run, 'starts', 'ascent_steps', 'limit_gauss', 'shortest_mm', 'longest_mm')
   meta['settings']['flux_mx'] = flux
   maximisation.write_fields(out / 'maximisation.fits', fields, scale, meta)

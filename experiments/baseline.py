@@ -14,6 +14,7 @@ import hearjax
 from hearjax.checks import UserError
 from hearjax.files import write_table
 from hearjax.models.discriminant import DISCRIMINANTS, DiscriminantSettings, survey_features
+from hearjax.progress import meter, say
 from hearjax.survey.folds import read_or_make_splits, read_splits, write_splits
 from hearjax.training.workdir import SPLITS_NAME
 from hearjax.verification.intervals import learning_curve, permutation_table
@@ -39,7 +40,7 @@ def main(flags: cli.Flags) -> None:
   directory = pathlib.Path(flags.workdir)
   paths = {model: directory / PREDICTIONS / f'{model}.ecsv' for model in flags.models}
   cli.check_unused(flags, *paths.values())
-  survey = hearjax.read_survey(flags.survey, flags.max_missing)
+  survey = hearjax.read_survey(flags.survey, flags.max_missing, progress=meter('reading', 'file'))
   path_of_splits = directory / SPLITS_NAME
   if path_of_splits.exists() and not (flags.given('folds') or flags.given('seed')):
     splits = read_splits(path_of_splits, survey)
@@ -48,27 +49,40 @@ def main(flags: cli.Flags) -> None:
   write_splits(path_of_splits, splits, survey)
   features = survey_features(survey, settings)
   failed, fitted = 0, []
-  for model, path in paths.items():
+  for model, path in meter('fitting', 'model')(list(paths.items())):
     try:
       table = hearjax.discriminant_analysis(survey, splits, model, settings, features)
     except UserError as error:
       failed += 1
-      print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
+      say(f'error: {" ".join(str(error).split())}', sys.stderr)
       continue
     write_predictions(path, table)
-    print(f'{model}: predictions are in {path}.')
+    say(f'{model}: predictions are in {path}.')
     fitted.append(model)
-  analyses = [
-    functools.partial(hearjax.discriminant_analysis, model=model, settings=settings, features=features)
+  analyses = {
+    model: functools.partial(hearjax.discriminant_analysis, model=model, settings=settings, features=features)
     for model in fitted
-  ]
+  }
   if flags.permutations:
-    tests = [permutation_table(analyse, survey, splits, flags.permutations, flags.seed) for analyse in analyses]
+    tests = [
+      permutation_table(
+        analyse, survey, splits, flags.permutations, flags.seed, meter(f'{model}, labels exchanged', 'exchange')
+      )
+      for model, analyse in analyses.items()
+    ]
     keep(directory / 'permutation.ecsv', tests)
   if flags.learning_pairs:
     curves = [
-      learning_curve(analyse, survey, splits, flags.learning_pairs, flags.learning_draws, flags.seed)
-      for analyse in analyses
+      learning_curve(
+        analyse,
+        survey,
+        splits,
+        flags.learning_pairs,
+        flags.learning_draws,
+        flags.seed,
+        meter(f'{model}, fewer pairs', 'draw'),
+      )
+      for model, analyse in analyses.items()
     ]
     keep(directory / 'learning_curve.ecsv', curves)
   if failed:

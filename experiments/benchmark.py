@@ -16,6 +16,7 @@ from astropy.table import Table
 
 from hearjax.checks import UserError
 from hearjax.files import write_json, write_table
+from hearjax.progress import meter, say
 from hearjax.report import benchmark_plots
 from hearjax.training.workdir import describe_environment
 
@@ -42,7 +43,7 @@ def main(flags: cli.Flags) -> None:
   peak = product.flop / float(np.median(seconds))
   print(f'Matrix product: {peak / 1e9:.0f} Gflop/s.')
   rows = []
-  for name in flags.groups or groups.GROUPS:
+  for name in meter('measuring', 'kind')(list(flags.groups or groups.GROUPS)):
     for group in groups.GROUPS[name](size, flags.seed):
       part = describe(group, time_cases(group, flags.repeats), peak)
       print_group(part)
@@ -74,13 +75,13 @@ def main(flags: cli.Flags) -> None:
 
 def print_group(rows: list[dict]) -> None:
   """Prints the cases of a group."""
-  print(f'{rows[0]["group"]}:')
+  say(f'{rows[0]["group"]}:')
   for row in rows:
     spread = f'[{1e3 * row["seconds_low"]:.4g}, {1e3 * row["seconds_high"]:.4g}]'
     peak = f'{row["share_of_peak"]:.0%} of peak' if row['share_of_peak'] else ''
     told = f'{1e3 * row["seconds"]:10.4g} ms {spread:20} ratio {row["ratio"]:7.3f}'
     peak += f'{row["programs"]} programs' if row['programs'] else ''
-    print(f'  {row["case"]:36} {told}  {peak} {row["target"]}', flush=True)
+    say(f'  {row["case"]:36} {told}  {peak} {row["target"]}')
 
 
 def machine(environment: dict) -> str:

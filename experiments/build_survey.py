@@ -20,8 +20,10 @@ from typing import Any
 from hearjax.checks import UserError
 from hearjax.observe.building.cluster import ClusterSettings, open_crew
 from hearjax.observe.region_table import read_regions
-from hearjax.observe.sources.frames import FolderSource, FrameSource
+from hearjax.observe.sources.frame_index import index_folder
+from hearjax.observe.sources.frames import FolderSource, FrameSource, check_quality_mask
 from hearjax.observe.sources.jsoc_settings import EMAIL_VARIABLE, JsocSettings
+from hearjax.progress import meter
 
 from . import cli
 
@@ -72,9 +74,10 @@ def main(flags: cli.Flags) -> None:
   source = open_source(flags, out)
   with open_crew(cluster, out) as crew:
     if not flags.regions:
-      regions = plan_regions(catalogue, seldom(source, flags, plan.curves.minutes), out, plan, crew)
+      follow = meter('following flux', 'curve')
+      regions = plan_regions(catalogue, seldom(source, flags, plan.curves.minutes), out, plan, crew, follow)
       print(f'{len(regions) // 2} pairs of regions in {out / REGIONS}.')
-    built = build_survey(regions, source, out, settings, crew)
+    built = build_survey(regions, source, out, settings, crew, meter('building', 'magnetogram'))
   tell(built, out)
 
 
@@ -88,7 +91,10 @@ def open_source(flags: cli.Flags, out: pathlib.Path) -> FrameSource:
     raise UserError('Frames come from --frames or from JSOC (--jsoc_email); name one of them.')
   if flags.frames:
     index = out / 'plan' / 'frames.ecsv'
-    return FolderSource(pathlib.Path(flags.frames).resolve(), flags.pattern, flags.quality_mask, index)
+    folder = pathlib.Path(flags.frames).resolve()
+    check_quality_mask(flags.quality_mask)
+    index_folder(folder, flags.pattern, index, meter('reading', 'header'))  # The source finds it up to date.
+    return FolderSource(folder, flags.pattern, flags.quality_mask, index)
   if not (flags.jsoc_email or os.environ.get(EMAIL_VARIABLE)):
     raise UserError(
       'Say where frames come from: --frames names a folder of them, --jsoc_email (or the environment variable '

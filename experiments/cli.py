@@ -9,9 +9,11 @@ import importlib
 import os
 import pathlib
 import shlex
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +21,7 @@ from absl import logging
 
 from hearjax.checks import UserError
 from hearjax.files import sole_writer
+from hearjax.progress import aside, close_shown
 
 from .flags import Flags
 
@@ -32,6 +35,21 @@ SUN_PACKAGES = (
   'h5py',
 )  # Of the extra `sun`; imported only where a script is about to use them.
 OUT_OF_MEMORY = 'RESOURCE_EXHAUSTED'  # In what JAX says of it.
+# Script -> what an interrupted run of it leaves; the same command goes on with that, without --overwrite.
+KEPT = {
+  'attribute': 'the references, once trained,',
+  'build_survey': 'the curves and magnetograms that were ready',
+  'import_hear': 'the regions that were ready',
+  'prune': 'the references, once trained,',
+  'reproduce': 'the steps that were ready, and the training up to its last checkpoints,',
+  'respond': 'the references, once trained,',
+  'simulate_frames': 'the frames that were ready',
+  'study': 'the rows that were ready',
+  'train': 'the networks up to their last checkpoints',
+}
+TAKEN_AGAIN = ('attribute', 'prune', 'reproduce', 'respond')  # All of it, where --overwrite was given.
+LEFT = ('scan', 'score')  # They keep the files that were ready, and do not go on with them.
+INTERRUPTS = {signal.SIGINT: 'interrupted', signal.SIGTERM: 'terminated'}
 HELP = ('--help', '-help', '-h', '--helpshort', '--helpfull')
 
 
@@ -54,27 +72,85 @@ def execute(script: ModuleType, argv: Sequence[str]) -> int:
     The exit status.
   """
   logging.set_verbosity(logging.WARNING)  # JAX tells of every backend that is not there.
-  warnings.showwarning = lambda message, *_, **__: logging.warning('%s', message)
+  warnings.showwarning = _warn
   flags = Flags()
   try:
-    script.define_flags(flags)
-    if any(argument in HELP for argument in argv[1:]):
-      print(f'{script.__doc__}\nFlags:\n{flags.help()}')
-      return 0
-    flags.parse(argv)
-    if flags.compilation_cache:
-      keep_compiled(flags.compilation_cache, flags.given('compilation_cache'))
-    _run_alone(script, flags)
-  except KeyboardInterrupt:
-    print('interrupted.', file=sys.stderr)
-    return 1
+    with interruptible():
+      script.define_flags(flags)
+      if any(argument in HELP for argument in argv[1:]):
+        print(f'{script.__doc__}\nFlags:\n{flags.help()}')
+        return 0
+      flags.parse(argv)
+      if flags.compilation_cache:
+        keep_compiled(flags.compilation_cache, flags.given('compilation_cache'))
+      _run_alone(script, flags)
+  except KeyboardInterrupt as interrupt:
+    return tell_interrupted(interrupt, pathlib.Path(script.__file__).stem, argv[1:])
   except Exception as error:
+    close_shown()
     sentence = explain(error)
     if sentence is None or flags.debug:
       raise
     print(f'error: {" ".join(sentence.split())}', file=sys.stderr)
     return 1
   return 0
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+  """Makes a KeyboardInterrupt with its number of Ctrl-C, and of the signal with which a cluster ends a job.
+
+  The next one ends the process at once, whatever it is at.
+  """
+
+  def interrupt(number: int, _: object) -> None:
+    for each in before:
+      signal.signal(each, signal.SIG_DFL)
+    raise KeyboardInterrupt(number)
+
+  before = {}
+  if threading.current_thread() is threading.main_thread():  # Which alone may say what a signal does.
+    heard = [number for number in INTERRUPTS if signal.getsignal(number) != signal.SIG_IGN]  # As behind nohup.
+    before |= {number: signal.signal(number, interrupt) for number in heard}
+  try:
+    yield
+  finally:
+    for number, handler in before.items():
+      if signal.getsignal(number) is interrupt:  # After one the process is about to end.
+        signal.signal(number, handler)
+
+
+def tell_interrupted(interrupt: KeyboardInterrupt, name: str, given: Sequence[str]) -> int:
+  """Says what an interrupted script leaves, and how to go on; returns the exit status."""
+  close_shown()
+  number = interrupt.args[0] if interrupt.args else signal.SIGINT
+  print(f'{INTERRUPTS[number]}: {how_to_go_on(name, given)}', file=sys.stderr, flush=True)
+  return 128 + number
+
+
+def how_to_go_on(name: str, given: Sequence[str]) -> str:
+  """Returns in one sentence what an interrupted script leaves, and the command that goes on.
+
+  Args:
+    name: The script.
+    given: Its flags, as they were given.
+  """
+  others = [flag for flag in given if flag.lstrip('-').partition('=')[0] != 'overwrite']
+  as_given, without, anew = (
+    shlex.join(['hearjax', name, *flags]) for flags in (given, others, [*others, '--overwrite'])
+  )
+  if name in LEFT:
+    return f'the files that were ready are kept; begin again with: {anew}'
+  if name not in KEPT:
+    return f'nothing is kept; begin again with: {as_given}'
+  if len(others) < len(given) and name in TAKEN_AGAIN:
+    return f'with --overwrite all of it is taken again: {as_given}'
+  return f'{KEPT[name]} are kept; go on with: {without}'
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+  with aside():
+    logging.warning('%s', message)
 
 
 def explain(error: Exception) -> str | None:

@@ -26,6 +26,7 @@ from hearjax.interpret.network import Params, adapt, with_channel
 from hearjax.interpret.references import EXCHANGED, FIELD_METER, FLUX_METER, UNTRAINED, exchange_labels, make_meter
 from hearjax.interpret.statistics import Draws
 from hearjax.models.network import ModelSettings
+from hearjax.progress import counted, meter
 from hearjax.report.finding_plots import plot_findings
 from hearjax.survey.fold_rows import FoldRows
 from hearjax.survey.survey import Survey
@@ -78,11 +79,12 @@ def make_subjects(survey: Survey, steps: int, seed: int) -> list[Subject]:
   module = Theirs()
   init = jax.jit(module.init)
   subjects = []
+  count = counted(meter('training', 'network'), FOLDS * sum(KINDS.values()))
   for fold in range(FOLDS):
     rows = split(survey, fold)
     for group, of_centre in ((FIELD_METER, True), (FLUX_METER, False)):
-      meter = make_meter(ModelSettings(crop_px=0), survey.pixel_scale_mm, of_centre, WINDOW_MM)
-      subjects.append(Subject(f'{group}, fold {fold}', group, *meter, rows))
+      made = make_meter(ModelSettings(crop_px=0), survey.pixel_scale_mm, of_centre, WINDOW_MM)
+      subjects.append(Subject(f'{group}, fold {fold}', group, *made, rows))
     for (group, n), key in zip(KINDS.items(), jax.random.split(jax.random.key(seed + fold), len(KINDS)), strict=True):
       for number, one in enumerate(jax.random.split(key, n)):
         params = init(one, with_channel(survey.field[:1]))
@@ -91,6 +93,7 @@ def make_subjects(survey: Survey, steps: int, seed: int) -> list[Subject]:
           params = train(module, params, survey, rows.train, survey.label if group == MEMBERS else exchanged, steps)
         network = adapt(module, params, survey.field[:2], survey.pixel_scale_mm)
         subjects.append(Subject(f'{group} {number}, fold {fold}', group, network, params, rows))
+        count()
   return subjects
 
 

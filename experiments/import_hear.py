@@ -8,6 +8,7 @@ at the emergence time. An import that was interrupted goes on where it stopped.
 """
 
 from hearjax.observe import hear, region_table
+from hearjax.progress import meter
 
 from . import cli
 
@@ -32,7 +33,7 @@ def main(flags: cli.Flags) -> None:
   settings = flags.build(hear.ImportSettings)
   regions = region_table.read_regions(flags.regions)
   paths = region_table.cube_paths(flags.cubes, flags.pattern, regions, settings.intervals, flags.allow_missing)
-  survey, left_out = hear.import_survey(regions, paths, flags.out, settings)
+  survey, left_out = hear.import_survey(regions, paths, flags.out, settings, meter('averaging', 'cube'))
   for line in left_out:
     print(line)
   print(f'{len(survey)} magnetograms of {len(survey.pair_ids)} pairs written to {flags.out}.')

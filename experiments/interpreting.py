@@ -19,6 +19,7 @@ from hearjax.interpret.sanity import SanitySettings
 from hearjax.interpret.scale import ScaleSettings
 from hearjax.interpret.statistics import Draws
 from hearjax.interpret.synthetic import SyntheticSettings
+from hearjax.progress import meter
 from hearjax.report.finding_plots import plot_findings
 from hearjax.survey.survey import Survey
 from hearjax.training.run import Run
@@ -43,7 +44,7 @@ def load(flags: cli.Flags) -> tuple[Run, list[Subject], Draws]:
   run = cli.load_run(flags)
   members = members_of(run)
   check_subjects(members, run.survey)
-  subjects = [*members, *make_references(run, settings, flags.seed)]
+  subjects = [*members, *make_references(run, settings, flags.seed, meter('training references', 'network'))]
   return run, subjects, Draws.of(run.survey, flags.resamples, flags.seed)
 
 
@@ -80,20 +81,27 @@ def measure_all(
     The claims with their samples, and the scales that are found (`scale.describe`).
   """
   claims: dict[Claim, Samples] = {}
-  responses = [filters.measure(subject, survey, draws, FilterSettings()) for subject in subjects]
+  responses = [
+    filters.measure(subject, survey, draws, FilterSettings())
+    for subject in meter('reading filters', 'network')(subjects)
+  ]
   claims |= {claim: by_group(responses, claim) for claim in filters.CLAIMS}
   pruned = [
     pruning.prune(subject, survey, draws, PruningSettings())
-    for subject in subjects
+    for subject in meter('pruning', 'network')(subjects)
     if subject.group in (MEMBERS, *pruning.FEW.references)
   ]
   claims[pruning.FEW] = by_group(pruned, pruning.FEW)
   shown = SyntheticSettings(window_mm=window_mm)
-  claims |= preferences.claims(preferences.effects(synthetic.measure(subjects, survey, shown, seed), draws))
-  poles = scale.respond(subjects, survey, draws, ScaleSettings(), seed)
+  fields = synthetic.measure(subjects, survey, shown, seed, progress=meter('showing synthetic fields', 'network'))
+  claims |= preferences.claims(preferences.effects(fields, draws))
+  poles = scale.respond(subjects, survey, draws, ScaleSettings(), seed, meter('planting poles', 'network'))
   claims |= scale.samples(poles)
-  claims |= invariance.samples(invariance.show(subjects, survey, draws, seed, invariance.COSTING))
-  alike, followed = sanity.measure(subjects, survey, PATHS[:1], SanitySettings(), AttributionSettings(), seed)
+  changed = invariance.show(subjects, survey, draws, seed, invariance.COSTING, meter('changing maps', 'fold'))
+  claims |= invariance.samples(changed)
+  alike, followed = sanity.measure(
+    subjects, survey, PATHS[:1], SanitySettings(), AttributionSettings(), seed, meter('checking attribution', 'fold')
+  )
   claims |= sanity_tables.claims(alike, followed, draws)
   return claims, scale.describe(subjects, survey, poles, ScaleSettings(), seed).meta
 

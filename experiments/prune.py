@@ -18,6 +18,7 @@ from hearjax.interpret import compaction, filter_tables, filters, pruning, varia
 from hearjax.interpret.filters import FilterSettings
 from hearjax.interpret.maps import MEMBERS, Subject
 from hearjax.interpret.pruning import Pruned, PruningSettings
+from hearjax.progress import meter
 from hearjax.report import pruning_plots
 from hearjax.survey.survey import Survey
 
@@ -40,14 +41,22 @@ def main(flags: cli.Flags) -> None:
   survey, directory = run.survey, pathlib.Path(run.directory) / FOLDER
   members = [subject for subject in subjects if subject.group == MEMBERS][: flags.members or None]
   subjects = members + [subject for subject in subjects if subject.group != MEMBERS]
-  responses = [filters.measure(subject, survey, draws, of_filters) for subject in subjects]
+  responses = [
+    filters.measure(subject, survey, draws, of_filters) for subject in meter('reading filters', 'network')(subjects)
+  ]
   along = -(-of_pruning.random_orders // len(members))
   pruned = [
-    pruning.prune(subject, survey, draws, of_pruning, along, compaction.kernels(subject.params)) for subject in members
+    pruning.prune(subject, survey, draws, of_pruning, along, compaction.kernels(subject.params))
+    for subject in meter('pruning', 'network')(members)
   ]
   references = [subject for subject in subjects if subject.group in pruning.FEW.references]
-  pruned_references = [pruning.prune(subject, survey, draws, of_pruning) for subject in references]
-  swept = {subject.name: variants.sweep_table(subject, survey, draws) for subject in members}
+  pruned_references = [
+    pruning.prune(subject, survey, draws, of_pruning) for subject in meter('pruning references', 'network')(references)
+  ]
+  swept = {
+    subject.name: variants.sweep_table(subject, survey, draws)
+    for subject in meter('leaving out filters', 'network')(members)
+  }
   minimal = {each.subject.name: each.minimal for each in pruned}
   filter_rows = filter_tables.filter_table(responses, swept, minimal)
   contributions = filter_tables.contribution_table(responses, survey)
@@ -80,7 +89,12 @@ def show_filters(subject: Subject, survey: Survey, table: Table) -> Table:
 
 def compact_all(pruned: list[Pruned], survey: Survey, directory: pathlib.Path) -> Table:
   """Saves what is left of each network, compacted; returns `compacted.ecsv`."""
-  table = Table([compaction.compact_pruned(each, survey, directory / each.subject.name) for each in pruned])
+  table = Table(
+    [
+      compaction.compact_pruned(each, survey, directory / each.subject.name)
+      for each in meter('compacting', 'network')(pruned)
+    ]
+  )
   for name in ('seconds_per_1000', 'seconds_per_1000_compacted'):
     table[name].unit = units.s
   return table
@@ -93,11 +107,15 @@ def draw(
   source, of_filters = survey.source, products['filters']
   first = of_filters['name'][0]
   one = of_filters[of_filters['name'] == first]
-  pruning_plots.plot_path(products['path'], source, directory / 'path.png')
-  pruning_plots.plot_lead_time(products['lead_time'], source, directory / 'lead_time.png')
-  pruning_plots.plot_filters(one, patches, survey.pixel_scale_mm, source, directory / 'filters.png')
   of_first = contributions[contributions['name'] == first]
-  pruning_plots.plot_contribution(one, of_first, source, directory / 'contribution.png')
+  drawings = (
+    lambda: pruning_plots.plot_path(products['path'], source, directory / 'path.png'),
+    lambda: pruning_plots.plot_lead_time(products['lead_time'], source, directory / 'lead_time.png'),
+    lambda: pruning_plots.plot_filters(one, patches, survey.pixel_scale_mm, source, directory / 'filters.png'),
+    lambda: pruning_plots.plot_contribution(one, of_first, source, directory / 'contribution.png'),
+  )
+  for drawing in meter('drawing', 'figure')(drawings):
+    drawing()
 
 
 def print_summary(products: dict[str, Table]) -> None:

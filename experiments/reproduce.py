@@ -1,4 +1,4 @@
-"""All of it from end to end: survey, networks, discriminant analysis, skill against lead time, interpretation.
+"""All of it from end to end: survey, networks, discriminant analysis, skill against lead time, interpretation, report.
 
 Each step is one of the other scripts, called as printed, so that any of them can be repeated by hand. Steps whose
 product is there already are left out, and an interrupted training goes on where it stopped.
@@ -8,6 +8,7 @@ is built from the frames as from those of HMI, and the networks are laid over th
 through every step. Its regions are far too few for a skill, and analyses and interpretation are left out.
 """
 
+import contextlib
 import json
 import pathlib
 import sys
@@ -16,13 +17,15 @@ import time
 import jax
 
 from hearjax.checks import UserError
-from hearjax.files import told_as_damaged, visible_files, write_json
+from hearjax.files import told_as_damaged, write_json
 from hearjax.models.discriminant import DISCRIMINANTS
+from hearjax.report.page.contents import VERDICT_NAME
 from hearjax.survey.archive import INDEX_NAME
+from hearjax.survey.standalone import index_regions
 from hearjax.training.workdir import PRODUCT, compare
 from hearjax.verification.predictions import PREDICTIONS
 
-from . import cli
+from . import cli, report
 
 STEPS = (
   'simulate_frames',
@@ -35,10 +38,11 @@ STEPS = (
   'respond',
   'attribute',
   'scan',
+  'report',
 )
 # The paper's size is that of the HEAR survey in its latest use, 182 pairs; folds, seeds and epochs are our choice.
-QUICK = {'pairs': 80, 'folds': 5, 'seeds': 1, 'epochs': 40}
-FULL = {'pairs': 182, 'folds': 10, 'seeds': 2, 'epochs': 40}
+QUICK = {'pairs': 80, 'folds': 5, 'seeds': 1, 'epochs': 40, 'tuned': False}
+FULL = {'pairs': 182, 'folds': 10, 'seeds': 2, 'epochs': 40, 'tuned': True}
 # Of the simulated Sun, and how its survey is built: a frame of two hours that is lost leaves a gap of four.
 FEW_FRAMES = {'size': 512, 'days': 8, 'cadence_minutes': 120, 'emergences': 4, 'decaying': 2}
 MORE_FRAMES = {'size': 1024, 'days': 8, 'cadence_minutes': 60, 'emergences': 6, 'decaying': 4}
@@ -83,11 +87,15 @@ def main(flags: cli.Flags) -> None:
     except SystemExit as error:  # Part of it failed, and was told; what there is can be gone on with.
       failures.append(str(error))
     taken[name] = {'seconds': round(time.monotonic() - begun, 1), 'programs': programs.count - compiled}
+    keep_times(workdir / 'timing.json', taken, flags.overwrite)  # At once: the report shows them, a later call as well.
 
   if flags.from_frames:
     if flags.survey:
       raise UserError('Give --survey, or --from_frames to have one built, not both.')
     size = {**size, 'folds': FEW_FOLDS, 'pairs': 0, 'frames': FEW_FRAMES if flags.quick else MORE_FRAMES}
+  if flags.survey and not pathlib.Path(flags.survey, INDEX_NAME).exists():
+    regions = index_regions(flags.survey)
+    print(f'{INDEX_NAME} was written into {flags.survey}, the index of its {regions} region files.', flush=True)
   check_same_run(workdir, {'survey': flags.survey, 'seed': flags.seed, **size}, flags.overwrite)
   survey, sky = pathlib.Path(flags.survey or workdir / 'survey'), workdir / 'sky'
   if flags.from_frames:
@@ -97,8 +105,8 @@ def main(flags: cli.Flags) -> None:
   elif not flags.survey:
     step('simulate_survey', f'survey/{INDEX_NAME}', out=survey, pairs=size['pairs'])
   common = {'survey': survey, 'workdir': workdir}
-  sizes = {'seeds': size['seeds'], 'epochs': size['epochs']}
-  step('train', PRODUCT, **common, folds=size['folds'], **sizes)
+  sizes = {name: size[name] for name in ('folds', 'seeds', 'epochs', 'tuned')}
+  step('train', PRODUCT, **common, **sizes)
   missing = [name for name in DISCRIMINANTS if flags.overwrite or not (workdir / PREDICTIONS / f'{name}.ecsv').exists()]
   if missing and not flags.from_frames:
     step('baseline', None, **common, folds=size['folds'], models=','.join(missing))
@@ -110,14 +118,37 @@ def main(flags: cli.Flags) -> None:
   else:
     for name, product in INTERPRETATION.items():
       step(name, product, **common, overwrite=True)  # What an interrupted one left is of no use.
-  write_json(workdir / 'timing.json', taken)
+  step('report', None, survey=survey, workdir=workdir, seed=None)
   told = ', '.join(f'{name} {step["seconds"]:.0f} s' for name, step in taken.items())
-  print(f'\nDone in {time.monotonic() - started:.0f} s ({told}). Everything lies in {workdir}:')
-  for path in visible_files(workdir, '**/*.*'):
-    if path.suffix in ('.ecsv', '.png', '.json', '.jsonl'):
-      print(f'  {path}')
+  print(f'\nDone in {time.monotonic() - started:.0f} s ({told}). Everything lies in {workdir}.\n')
+  print_end(workdir, 'report' in taken)
   if failures:
     sys.exit('\n'.join(failures))
+
+
+def keep_times(path: pathlib.Path, taken: dict[str, dict], overwrite: bool) -> None:
+  """Writes how long each step took, beside those of an earlier call of the same run.
+
+  A step that finds its work done takes no time: of two calls the longer one tells what it costs.
+  """
+  before = {}
+  if path.exists() and not overwrite:
+    with contextlib.suppress(ValueError, OSError):  # No result: what cannot be read is written anew.
+      before = dict(json.loads(path.read_text()))
+  longer = {
+    name: before[name]
+    for name, now in taken.items()
+    if isinstance(before.get(name), dict) and before[name].get('seconds', 0) > now['seconds']
+  }
+  write_json(path, {**before, **taken, **longer})
+
+
+def print_end(workdir: pathlib.Path, has_report: bool) -> None:
+  """Prints what a run comes to: the verdict of `verify`, and where the report lies."""
+  verdict = workdir / VERDICT_NAME
+  if verdict.is_file():
+    print(verdict.read_text())
+  print(f'The report: {workdir / report.NAME}' if has_report else f'The report: hearjax report --workdir={workdir}')
 
 
 class ProgramCount:

@@ -24,6 +24,7 @@ from hearjax.interpret.references import FIELD_METER, FLUX_METER
 from hearjax.interpret.scale import ScaleSettings
 from hearjax.interpret.statistics import Draws
 from hearjax.interpret.synthetic import SyntheticSettings
+from hearjax.progress import meter
 from hearjax.report import invariance_plots, response_plots, scale_plots
 from hearjax.training.run import Run
 
@@ -68,7 +69,7 @@ def main(flags: cli.Flags) -> None:
     claims |= found
     figures.append(draw)
   interpreting.tell(flags, run, subjects, draws, claims)
-  for draw in figures:  # After all tables.
+  for draw in meter('drawing', 'figure')(figures):  # After all tables.
     draw()
   print(f'Tables are in {directory / "response"}, figures in {directory / "figures"}.')
 
@@ -82,7 +83,8 @@ def do_response(flags: cli.Flags, run: Run, subjects: list[Subject], draws: Draw
   """Shows synthetic fields."""
   shown, survey = settings[SyntheticSettings], run.survey
   quiet = read_quiet_patches(flags, run, subjects[0])
-  measured = synthetic.measure(subjects, survey, shown, flags.seed, quiet, flags.chunk)
+  show = meter('showing synthetic fields', 'network')
+  measured = synthetic.measure(subjects, survey, shown, flags.seed, quiet, flags.chunk, show)
   effects = preferences.effects(measured, draws)
   curves, plane = preferences.curve_table(measured, draws), preferences.response_table(measured, draws)
   examples = synthetic.example_fields(visible_grid(subjects[0].network, survey), shown, flags.seed)
@@ -107,7 +109,8 @@ def do_completeness(
   """Injects bipoles into control maps."""
   injection = settings[Injection]
   asked = [subject for subject in subjects if subject.group in DETECTORS]
-  injected = completeness.inject(asked, run.survey, injection, flags.seed, flags.chunk)
+  show = meter('injecting bipoles', 'network')
+  injected = completeness.inject(asked, run.survey, injection, flags.seed, flags.chunk, show)
   table, limits = completeness.completeness_tables(injected, draws, injection)
   interpreting.write(flags, run, 'response/injected.fits', injected)
   interpreting.write(flags, run, 'response/detection_limit.ecsv', limits, injection=injection)
@@ -119,7 +122,7 @@ def do_completeness(
 def do_scale(flags: cli.Flags, run: Run, subjects: list[Subject], draws: Draws, settings: dict[type, Any]) -> Found:
   """Plants poles, and reduces maps to bands of wavelengths."""
   planted = settings[ScaleSettings]
-  responses = scale.respond(subjects, run.survey, draws, planted, flags.seed)
+  responses = scale.respond(subjects, run.survey, draws, planted, flags.seed, meter('planting poles', 'network'))
   table = scale.describe(subjects, run.survey, responses, planted, flags.seed)
   claims = scale.samples(responses)
   found = judge({SKILL: skill(subjects, run.survey, draws), **claims}, flags.seed)
@@ -133,7 +136,7 @@ def do_invariance(
   flags: cli.Flags, run: Run, subjects: list[Subject], draws: Draws, settings: dict[type, Any]
 ) -> Found:
   """Shows changed maps."""
-  shown = invariance.show(subjects, run.survey, draws, flags.seed)
+  shown = invariance.show(subjects, run.survey, draws, flags.seed, progress=meter('changing maps', 'fold'))
   table = invariance.invariance_table(shown, flags.seed)
   interpreting.write(flags, run, 'response/invariance.ecsv', table)
   path = figure_path(run, 'invariance')

@@ -9,7 +9,6 @@ hearjax scan --workdir=work --fits=hmi.M_720s.fits --out=scan
 """
 
 import dataclasses
-import functools
 import pathlib
 import re
 import sys
@@ -20,11 +19,11 @@ from typing import Any
 
 import numpy as np
 from astropy.table import Table, vstack
-from tqdm import tqdm
 
 from hearjax.checks import UserError
 from hearjax.files import visible_files, write_table
 from hearjax.forecast.disk_settings import DiskSettings, HistorySettings
+from hearjax.progress import meter, say
 from hearjax.training.ensemble import Ensemble
 from hearjax.verification.scores import BALANCED, at_prior
 
@@ -96,7 +95,7 @@ def main(flags: cli.Flags) -> None:
   tables = [out / name for name in (ALARMS, PLACES, HISTORY)]
   cli.check_unused(flags, *tables, *pictures, *name_products(out, paths or [], MAP_SUFFIX))
   known = read_known(flags)
-  source = watched(flags, out) if flags.watch else paths
+  source = watched(flags, out) if flags.watch else meter('scanning', 'frame')(paths)
   members = Ensemble.load(flags.workdir)
   threshold = float(at_prior(members.threshold, flags.prior)) if flags.threshold is None else flags.threshold
   check_threshold(threshold)
@@ -107,12 +106,12 @@ def main(flags: cli.Flags) -> None:
       try:
         scanned[path] = scan_file(members, path, flags, threshold, known)
         failed.pop(path, None)
-        print(describe(scanned[path]), flush=True)
+        say(describe(scanned[path]))
         if flags.watch:
           write_tables(out, scanned, flags, known)
       except (UserError, OSError) as error:
         failed[path] = ' '.join(str(error).split())
-        print(f'error: {failed[path]}', file=sys.stderr, flush=True)
+        say(f'error: {failed[path]}', sys.stderr)
   except KeyboardInterrupt:
     if not flags.watch:  # That is how a watch ends.
       raise
@@ -254,7 +253,7 @@ def scan_file(
 
   start = time.monotonic()
   magnetogram = read_disk(path, flags)
-  bar = functools.partial(tqdm, desc=path.name, unit='tile', disable=None, leave=False)
+  bar = meter(f'mapping {path.name}', 'tile')
   places = forecast_disk(
     magnetogram, members.model, members.params, members.domain, flags.prior, flags.build(DiskSettings), bar
   )
@@ -333,7 +332,8 @@ def write_history(
   from hearjax.report import scan_plots, style
 
   def frames() -> Iterable[tuple[str, str, Any]]:
-    return ((frame.file, frame.time, read_disk_map(frame.map_path)) for frame in scanned.values())
+    every = meter('reading maps', 'frame')(list(scanned.values()))
+    return ((frame.file, frame.time, read_disk_map(frame.map_path)) for frame in every)
 
   warned, places = None, place_table(alarms)
   if 'emergences' in known:

@@ -7,7 +7,6 @@ which half of the patches emerge; --prior turns it into one for the Sun, where f
 hearjax score --workdir=work --fits=hmi.M_720s.fits --out=scores
 """
 
-import functools
 import glob
 import itertools
 import os
@@ -16,11 +15,11 @@ import sys
 
 import numpy as np
 from astropy.table import Table, vstack
-from tqdm import tqdm
 
 from hearjax.checks import UserError
 from hearjax.files import write_table
 from hearjax.forecast.patches import forecast_patches
+from hearjax.progress import meter, say
 from hearjax.training.ensemble import Ensemble
 from hearjax.verification.scores import BALANCED, at_prior
 
@@ -71,11 +70,11 @@ def main(flags: cli.Flags) -> None:
   threshold = float(at_prior(members.threshold, flags.prior))
   tables: list[Table] = []
   try:
-    for path, picture in zip(paths, pictures, strict=True):
+    for path, picture in meter('scoring', 'file')(list(zip(paths, pictures, strict=True))):
       try:
         score_file(members, path, picture, flags, tables)
       except (UserError, OSError) as error:
-        print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
+        say(f'error: {" ".join(str(error).split())}', sys.stderr)
   finally:  # Whatever happens to a later file or picture, what was computed is kept.
     if tables:
       table = vstack(tables, metadata_conflicts='error')
@@ -134,7 +133,7 @@ def score_file(
   grid = {'size': domain['size'], 'pixel_scale_mm': domain['pixel_scale_mm'], 'max_angle_deg': flags.max_angle}
   magnetogram = read_magnetogram(path)
   if flags.longitude is None:
-    bar = functools.partial(tqdm, desc=path.name, unit='strip', disable=None)
+    bar = meter(f'scoring {path.name}', 'strip')
     patches = tile_patches(
       magnetogram, **grid, step_mm=flags.step_mm, min_coverage=flags.min_coverage, file=path.name, progress=bar
     )

@@ -10,6 +10,7 @@ was. It is no evidence about the Sun.
 
 import time
 
+from hearjax.progress import meter
 from hearjax.simulate.disk import DiskSettings
 from hearjax.simulate.sun import Sun, change_sun
 
@@ -29,12 +30,10 @@ def main(flags: cli.Flags) -> None:
   settings = flags.build(DiskSettings)
   sun = change_sun(Sun(), flags.sun)
 
-  from tqdm import tqdm  # Only here, as what needs sunpy: a mistake is told at once.
-
-  from hearjax.simulate.disk_files import simulate_frames
+  from hearjax.simulate.disk_files import simulate_frames  # Only here: it needs sunpy, and a mistake is told at once.
 
   start = time.perf_counter()
-  frames = simulate_frames(flags.out, settings, sun, lambda numbers: tqdm(numbers, unit='frame', disable=None))
+  frames = simulate_frames(flags.out, settings, sun, meter('simulating', 'frame'))
   count = sum(1 for _ in frames.glob('*.fits'))
   print(
     f'{count} frames of {settings.size} x {settings.size} px in {frames}, {settings.emergences} emerging regions in '

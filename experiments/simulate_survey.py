@@ -16,6 +16,7 @@ import numpy as np
 
 import hearjax
 from hearjax.checks import UserError
+from hearjax.progress import meter
 from hearjax.report import survey_plots
 from hearjax.simulate.sun import Sun, change_sun
 from hearjax.simulate.worlds import WORLDS, describe
@@ -47,8 +48,11 @@ def main(flags: cli.Flags) -> None:
     check_unused(flags.out)
   sun = change_sun(Sun(), flags.sun)
   real = read_real_patches(flags.compare_with, flags.size, sun.pixel_scale_mm) if flags.compare_with else {}
-  survey = hearjax.simulate_survey(flags.seed, flags.pairs, flags.intervals, flags.size, flags.world, sun)
-  hearjax.write_survey(flags.out, survey, describe(flags.seed, flags.world, sun), flags.overwrite)
+  survey = hearjax.simulate_survey(
+    flags.seed, flags.pairs, flags.intervals, flags.size, flags.world, sun, meter('simulating', 'chunk')
+  )
+  meta = describe(flags.seed, flags.world, sun)
+  hearjax.write_survey(flags.out, survey, meta, flags.overwrite, meter('writing', 'region'))
   if real:
     survey_plots.plot_comparison(survey, real, flags.figure)
   elif flags.figure:

@@ -6,20 +6,23 @@ A run that was interrupted goes on where it stopped when the same command is giv
 import contextlib
 import pathlib
 import re
-from collections.abc import Callable
+import shlex
+import shutil
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-from tqdm import tqdm
 
 import hearjax
 from hearjax.checks import UserError
+from hearjax.progress import Meter, meter
 from hearjax.training.placement import is_first_process, refusing_together
 from hearjax.training.settings import Execution, RunSettings
 from hearjax.training.workdir import LOG_NAME, PRODUCT, read_metrics, sole_training
 
 from . import cli
 
+BOARD = 'tensorboard'
 BOARD_KEYS = ('loss', 'validation_loss', 'validation_tss')
 
 
@@ -51,68 +54,56 @@ def main(flags: cli.Flags) -> None:
   with contextlib.ExitStack() as held:
     with refusing_together():
       held.enter_context(sole_training(workdir))  # Before a large survey is read in vain.
-      survey = hearjax.read_survey(flags.survey, flags.max_missing, flags.scratch)
-      observers = build_observers(flags, workdir, settings)
+      survey = hearjax.read_survey(flags.survey, flags.max_missing, flags.scratch, meter('reading', 'file'))
+      observers = build_observers(flags, workdir, settings, held)
 
     def report(line: dict[str, Any]) -> None:
       for observe in observers:
         observe(line)
 
     hearjax.fit(
-      survey, settings=settings, workdir=workdir, execution=execution, report=report, overwrite=flags.overwrite
+      survey,
+      settings=settings,
+      workdir=workdir,
+      execution=execution,
+      report=report,
+      overwrite=flags.overwrite,
+      progress=meter('tuning copies'),
     )
   if is_first_process():
-    observers[-1].close()
     print(f'Trained {settings.folds * settings.seeds} networks; predictions are in {workdir / PRODUCT}.')
+    if flags.tensorboard:
+      print(f'Its curves: tensorboard --logdir={shlex.quote(str(workdir / BOARD))}')
 
 
-def build_observers(flags: cli.Flags, workdir: pathlib.Path, settings: RunSettings) -> list[Callable[[dict], None]]:
-  """Returns what is shown, and where, after each epoch; on the first process the bar is the last one."""
+def build_observers(
+  flags: cli.Flags, workdir: pathlib.Path, settings: RunSettings, held: contextlib.ExitStack
+) -> list[Callable[[dict], None]]:
+  """Returns what is shown, and where, after each epoch: on the first process alone. Closes with `held`."""
+  if not is_first_process():
+    return []
+  log = [] if flags.overwrite else read_metrics(workdir / LOG_NAME)
   observers: list[Callable[[dict], None]] = []
+  if flags.overwrite:
+    shutil.rmtree(workdir / BOARD, ignore_errors=True)  # Curves of another run would lie among those of this one.
   if flags.tensorboard:
-    observers.append(board_writer(workdir / 'tensorboard'))
-  if is_first_process():
-    log = [] if flags.overwrite else read_metrics(workdir / LOG_NAME)
-    observers.append(ProgressBar(settings.folds * settings.seeds, settings.training.epochs, log))
-  return observers
+    observers.append(held.enter_context(board_writer(workdir / BOARD)))
+  epochs = settings.folds * settings.seeds * settings.training.epochs
+  shown = held.enter_context(Meter('training', 'epoch', epochs, initial=len(log)))
+  return [*observers, lambda line: shown.update(note=describe(line))]
 
 
-class ProgressBar:
-  """One bar over all epochs of all members: fold, epoch, loss, validation TSS, time left."""
-
-  def __init__(self, members: int, epochs: int, log: list[dict]):
-    """Prepares the bar, which appears with the first epoch.
-
-    Args:
-      members: Networks of the run.
-      epochs: Epochs of each, at most.
-      log: Lines that an earlier run has logged; what it has done does not count for the time left.
-    """
-    self._total, self._epochs = members * epochs, epochs
-    self._done: dict[tuple[int, int], int] = {}
-    self._bar = None
-    for line in log:
-      self._count(line)
-
-  def _count(self, line: dict) -> None:
-    # A member that stops early gives its remaining epochs away.
-    self._done[line['fold'], line['seed']] = self._epochs if line['finished'] else line['epoch']
-
-  def __call__(self, line: dict) -> None:
-    if self._bar is None:
-      self._bar = tqdm(total=self._total, initial=sum(self._done.values()), unit='epoch', dynamic_ncols=True)
-    self._count(line)
-    self._bar.set_description(f'fold {line["fold"]} seed {line["seed"]} epoch {line["epoch"]}', refresh=False)
-    self._bar.set_postfix(loss=f'{line["loss"]:.3f}', tss=f'{line["validation_tss"]:.2f}', refresh=False)
-    self._bar.update(sum(self._done.values()) - self._bar.n)
-
-  def close(self) -> None:
-    if self._bar is not None:
-      self._bar.close()
+def describe(line: dict) -> str:
+  """Returns what a bar says of an epoch."""
+  return (
+    f'fold {line["fold"]} seed {line["seed"]} epoch {line["epoch"]}: loss {line["loss"]:.3f}, '
+    f'TSS {line["validation_tss"]:.2f}'
+  )
 
 
-def board_writer(folder: pathlib.Path) -> Callable[[dict], None]:
-  """Returns what writes the metrics of an epoch as TensorBoard events.
+@contextlib.contextmanager
+def board_writer(folder: pathlib.Path) -> Iterator[Callable[[dict], None]]:
+  """Gives what writes the metrics of an epoch as TensorBoard events.
 
   Raises:
     UserError: tensorboardX is not installed.
@@ -121,14 +112,14 @@ def board_writer(folder: pathlib.Path) -> Callable[[dict], None]:
     from tensorboardX import SummaryWriter
   except ImportError as error:
     raise UserError('--tensorboard needs the package tensorboardX: pip install "hearjax[tensorboard]".') from error
-  writer = SummaryWriter(str(folder))
+  with SummaryWriter(str(folder)) as writer:
 
-  def write(line: dict) -> None:
-    for key in BOARD_KEYS:
-      writer.add_scalar(f'fold{line["fold"]:02d}_seed{line["seed"]}/{key}', line[key], line['epoch'])
-    writer.flush()
+    def write(line: dict) -> None:
+      for key in BOARD_KEYS:
+        writer.add_scalar(f'fold{line["fold"]:02d}_seed{line["seed"]}/{key}', line[key], line['epoch'])
+      writer.flush()
 
-  return write
+    yield write
 
 
 def join_processes(flags: cli.Flags) -> None:

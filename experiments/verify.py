@@ -8,6 +8,7 @@ hearjax verify --workdir=work --survey=survey
 """
 
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 from absl import logging
@@ -15,6 +16,7 @@ from astropy.table import Table, vstack
 
 from hearjax.checks import UserError
 from hearjax.files import visible_files, write_table, write_whole
+from hearjax.progress import meter
 from hearjax.report.balance_plots import plot_balance
 from hearjax.report.base_rate_plots import plot_base_rates, plot_first_alarm
 from hearjax.report.matching_plots import plot_matched, plot_strata
@@ -35,6 +37,7 @@ from hearjax.verification.verdict import verdict
 from . import cli
 
 FOLDER = 'verification'
+Part = Callable[[], dict[str, Table]]  # Makes tables: name -> table.
 IN_ROOT = ('skill', 'skill_mean', 'differences', 'differences_mean')
 
 
@@ -60,13 +63,16 @@ def main(flags: cli.Flags) -> None:
   cli.check_unused(flags, directory / 'skill.ecsv')
   if not flags.tolerances_dex:
     raise UserError('There is no tolerance of flux to match regions with; give one at least with --tolerances_dex.')
-  survey = read_survey(flags.survey, max_missing=1.0) if flags.survey else None
+  survey = read_survey(flags.survey, 1.0, progress=meter('reading', 'file')) if flags.survey else None
   tables = read_tables(flags, directory, survey)
-  products = score(tables, flags) | forecasts_as_used(tables, rates, flags)
+  parts = score(tables, flags) + forecasts_as_used(tables, rates, flags)
   certificates = {}
   if survey is not None:
     certificates = {table.meta['model']: certify_predictions(table, survey) for table in tables}
-    products |= look_closer(tables, survey, flags)
+    parts += look_closer(tables, survey, flags)
+  products: dict[str, Table] = {}
+  for part in meter('scoring', 'part')(parts):
+    products |= part()
   source = {key: tables[0].meta[key] for key in ('survey_checksum', 'survey_source') if key in tables[0].meta}
   lines = verdict(products, reference_of(tables, flags), certificates)
   for name, table in reversed(products.items()):  # The one that marks the scoring as finished comes last.
@@ -107,47 +113,57 @@ def reference_of(tables: list[Table], flags: cli.Flags) -> str:
 # --- Tables -------------------------------------------------------------------------------------------------------
 
 
-def score(tables: list[Table], flags: cli.Flags) -> dict[str, Table]:
-  """Returns the tables of skill, and of differences between models where there are some."""
+def score(tables: list[Table], flags: cli.Flags) -> list[Part]:
+  """Returns what makes the tables of skill, and of differences between models where there are some."""
   drawn = {'resamples': flags.resamples, 'seed': flags.seed}
-  products = {'skill': skill_table(tables, **drawn), 'skill_mean': skill_mean_table(tables, **drawn)}
+  parts: list[Part] = [
+    lambda: {'skill': skill_table(tables, **drawn)},
+    lambda: {'skill_mean': skill_mean_table(tables, **drawn)},
+  ]
   if len(tables) > 1 and reference_of(tables, flags) == flags.reference:
-    products['differences'], products['differences_mean'] = difference_tables(tables, flags.reference, **drawn)
+    names = ('differences', 'differences_mean')
+    parts.append(lambda: dict(zip(names, difference_tables(tables, flags.reference, **drawn), strict=True)))
   else:
     logging.warning('No differences: they need a table of the model %s and one more.', flags.reference)
-  products['calibration'] = calibration_table(tables)
-  return products
+  return [*parts, lambda: {'calibration': calibration_table(tables)}]
 
 
-def forecasts_as_used(tables: list[Table], rates: BaseRateSettings, flags: cli.Flags) -> dict[str, Table]:
-  """Returns what forecasts are worth where few places emerge, and when the first alarm comes."""
-  products = {
-    'base_rates': stack(base_rate_table(each, rates, flags.resamples, flags.seed) for each in tables),
-    'budget': stack(budget_table(each, rates, flags.budgets) for each in tables),
-  }
-  if all(np.any(np.asarray(each['hours']) < 0) for each in tables):
-    products['first_alarm'] = stack(first_alarm_table(each, flags.resamples, flags.seed) for each in tables)
-    products['first_alarm_summary'] = first_alarm_summary(products['first_alarm'])
-  return products
+def forecasts_as_used(tables: list[Table], rates: BaseRateSettings, flags: cli.Flags) -> list[Part]:
+  """Returns what tells what forecasts are worth where few places emerge, and when the first alarm comes."""
+
+  def alarms() -> dict[str, Table]:
+    first = stack(first_alarm_table(each, flags.resamples, flags.seed) for each in tables)
+    return {'first_alarm': first, 'first_alarm_summary': first_alarm_summary(first)}
+
+  parts: list[Part] = [
+    lambda: {'base_rates': stack(base_rate_table(each, rates, flags.resamples, flags.seed) for each in tables)},
+    lambda: {'budget': stack(budget_table(each, rates, flags.budgets) for each in tables)},
+  ]
+  return [*parts, alarms] if all(np.any(np.asarray(each['hours']) < 0) for each in tables) else parts
 
 
-def look_closer(tables: list[Table], survey: Survey, flags: cli.Flags) -> dict[str, Table]:
+def look_closer(tables: list[Table], survey: Survey, flags: cli.Flags) -> list[Part]:
   """Returns what needs the survey: metadata, folds, flux, strata, frames after emergence."""
   from hearjax.verification.matching import matched_skill_table  # Only here: they need JAX, the scores do not.
   from hearjax.verification.strata import strata_table
 
   drawn = {'resamples': flags.resamples, 'seed': flags.seed}
-  products = {'balance': balance_table(survey, **drawn)}
   folds = dict(zip(tables[0]['pair_id'], tables[0]['fold'], strict=True))
-  if len(set(folds.values())) > 1:
-    nuisance = nuisance_predictions(survey.select(np.isin(survey.pair_names(), list(folds))), folds)
-    products['nuisance'] = skill_mean_table([nuisance], **drawn)
   tolerances = [*flags.tolerances_dex, np.inf]
-  products['matched'], products['matched_mean'] = matched_skill_table(tables, survey, tolerances, **drawn)
+
+  def leak() -> dict[str, Table]:
+    nuisance = nuisance_predictions(survey.select(np.isin(survey.pair_names(), list(folds))), folds)
+    return {'nuisance': skill_mean_table([nuisance], **drawn)}
+
+  def match() -> dict[str, Table]:
+    found = matched_skill_table(tables, survey, tolerances, **drawn)
+    return dict(zip(('matched', 'matched_mean'), found, strict=True))
+
+  parts: list[Part] = [lambda: {'balance': balance_table(survey, **drawn)}]
+  parts += [leak, match] if len(set(folds.values())) > 1 else [match]
   if np.any(np.asarray(tables[0]['hours']) < 0):
-    products['strata'] = strata_table(tables, survey, **drawn)
-  products['frames'] = frames_table(survey)
-  return products
+    parts.append(lambda: {'strata': strata_table(tables, survey, **drawn)})
+  return [*parts, lambda: {'frames': frames_table(survey)}]
 
 
 def frames_table(survey: Survey) -> Table:
@@ -167,17 +183,27 @@ def stack(tables) -> Table:
 
 def draw(tables: list[Table], products: dict[str, Table], source: str, figures: pathlib.Path, flags: cli.Flags) -> None:
   """Draws all figures, after all tables."""
-  plot_skill(products['skill'], figures / 'skill.png')
-  plot_reliability(tables, last_before_emergence(products['skill']), figures / 'reliability.png')
+  last = last_before_emergence(products['skill'])
+  drawings: list[Callable[[], object]] = [
+    lambda: plot_skill(products['skill'], figures / 'skill.png'),
+    lambda: plot_reliability(tables, last, figures / 'reliability.png'),
+  ]
   if 'first_alarm' in products:
-    plot_base_rates(products['base_rates'], source, figures / 'base_rates.png')
-    plot_first_alarm(products['first_alarm'], source, figures / 'first_alarm.png')
+    drawings += [
+      lambda: plot_base_rates(products['base_rates'], source, figures / 'base_rates.png'),
+      lambda: plot_first_alarm(products['first_alarm'], source, figures / 'first_alarm.png'),
+    ]
   if 'balance' in products:
-    plot_balance(products['balance'], source, figures / 'balance.png')
-    plot_matched(products['matched'], source, figures / 'matched.png', min(flags.tolerances_dex))
+    nearest = min(flags.tolerances_dex)
+    drawings += [
+      lambda: plot_balance(products['balance'], source, figures / 'balance.png'),
+      lambda: plot_matched(products['matched'], source, figures / 'matched.png', nearest),
+    ]
   if 'strata' in products:
-    of_reference = products['strata']['model'] == reference_of(tables, flags)
-    plot_strata(products['strata'][of_reference], source, figures / 'strata.png')
+    of_reference = products['strata'][products['strata']['model'] == reference_of(tables, flags)]
+    drawings.append(lambda: plot_strata(of_reference, source, figures / 'strata.png'))
+  for drawing in meter('drawing', 'figure')(drawings):
+    drawing()
 
 
 def last_before_emergence(skill: Table) -> int:

@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     'checks': ['UserError'],
     'survey.archive': ['read_survey', 'write_survey'],
     'survey.folds': ['make_splits'],
+    'survey.index': ['make_survey'],
     'simulate.worlds': ['simulate_survey'],
     'models.discriminant': ['DISCRIMINANTS', 'DiscriminantSettings', 'discriminant_analysis'],
     'models.network': ['ModelSettings'],

@@ -228,6 +228,6 @@ def known_world(request: pytest.FixtureRequest) -> Callable[[str], Run]:
 
 def train_world(survey: Survey, workdir: pathlib.Path) -> None:
   """Trains two networks on a survey of a known world."""
-  training = TrainSettings(epochs=WORLD_EPOCHS, patience=WORLD_EPOCHS, batch_size=32)
+  training = TrainSettings(epochs=WORLD_EPOCHS, batch_size=32)
   settings = RunSettings(folds=2, training=training)
   fit(survey, settings=settings, workdir=workdir, execution=Execution(checkpoint_every=WORLD_EPOCHS))

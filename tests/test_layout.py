@@ -16,7 +16,7 @@ from tests.scripts import ROOT
 LIBRARY = ROOT / 'hearjax'
 # From the ground up; rooms on one floor do not know each other.
 FLOORS = (
-  ('solar', 'files', 'checks', 'chunks'),
+  ('solar', 'files', 'checks', 'chunks', 'progress'),
   ('survey',),
   ('maps',),
   ('verification',),

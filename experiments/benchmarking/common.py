@@ -39,7 +39,7 @@ FULL = {
 }
 SMALL = {
   'steps': 1,
-  'sides': (16,),
+  'sides': (32,),
   'batches': (4,),
   'members': (1, 2),
   'maps': (32,),

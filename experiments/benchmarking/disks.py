@@ -39,8 +39,8 @@ PLACE_DEG = (-30.0, 20.0)  # East of the central meridian and north: where the p
 WINDOW_STEP_PX = 8  # From window to window.
 CHUNK = 64  # Windows at a time, as many as `Ensemble.logits` takes patches.
 NETWORKS = {
-  'zeros at the edge, 48 px': ModelSettings(),
-  'no padding, 72 px': ModelSettings(padding='valid', crop_px=72),
+  'no padding, 60 px': ModelSettings(),
+  'zeros at the edge, 48 px': ModelSettings(padding='same', crop_px=48),
 }
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hearjax.models.compilation import compiler_options
-from hearjax.models.convolution import LOWERINGS, choose_lowerings
+from hearjax.models.convolution import LOWERINGS, choose_lowerings, edges
 from hearjax.models.network import ModelSettings, build_model
 from hearjax.simulate.worlds import simulate_survey
 from hearjax.solar import DEFAULT_PIXEL_SCALE_MM
@@ -123,7 +123,7 @@ def layers(size: dict, seed: int) -> Iterator[Group]:
     wanted = (1,) if number == 0 else (0, 1)  # Nobody asks for the gradient by the map.
 
     def value(maps: jax.Array, weights: jax.Array, way: str, stride: int = stride) -> jax.Array:
-      return LOWERINGS[way](maps, weights, stride, 'same')
+      return LOWERINGS[way](maps, weights, stride, settings.padding)
 
     def total(maps: jax.Array, weights: jax.Array, way: str, stride: int = stride) -> jax.Array:
       return jnp.sum(jnp.square(LOWERINGS[way](maps, weights, stride, 'same')))
@@ -136,7 +136,7 @@ def layers(size: dict, seed: int) -> Iterator[Group]:
         for way in LOWERINGS
       }
       yield Group(f'layer {number + 1}, {name}', cases)
-    side, channels = -(-side // stride), width
+    side, channels = edges(side, kernel, stride, settings.padding)[1], width
 
 
 def members(size: dict, seed: int) -> Iterator[Group]:
@@ -176,7 +176,7 @@ def whole_run(size: dict, seed: int) -> Iterator[Group]:
   seeds, epochs = (1, size['epochs']) if on_cpu else (5, min(30, size['epochs']))
   survey = simulate_survey(seed, size['pairs'], size=64)
   splits = make_splits(survey, size['folds'], seed)
-  train = TrainSettings(epochs=epochs, patience=epochs, augmentation=UNCHANGED)
+  train = TrainSettings(epochs=epochs, augmentation=UNCHANGED)
   settings = RunSettings(seeds=seeds, training=train)
   rows = fold_rows(survey, splits, ())
   cases: dict[str, Case] = {'hearjax': lambda: fit(survey, splits, settings).predictions['logit']}

@@ -18,7 +18,7 @@ from hearjax.models.convolution import edges
 from hearjax.models.network import EmergenceNetwork, central_window
 from hearjax.survey.fold_rows import FoldRows
 from hearjax.survey.survey import Survey
-from hearjax.training.fit import member_key
+from hearjax.training.group import member_key
 from hearjax.training.loop import epoch_batches
 from hearjax.training.settings import RunSettings, TrainSettings
 from hearjax.training.step import Params

@@ -17,6 +17,7 @@ import time
 import numpy as np
 from scipy import stats
 
+from hearjax.progress import meter, say
 from hearjax.verification.calibration import fit_calibration
 from hearjax.verification.intervals import bootstrap_tss, pool_deals, widen
 from hearjax.verification.resampling import confidence_interval
@@ -40,14 +41,12 @@ def run(flags: Flags) -> None:
   done = {(row['pairs'], row['features'], row['distance'], row['calibrated']) for row in kept.rows}
   cells = [(*cell, False) for cell in itertools.product(numbers, FEATURES, DISTANCES)]
   cells += [(flags.pairs or CALIBRATED_PAIRS, max(FEATURES), distance, True) for distance in DISTANCES]
-  for cell in cells:
-    if cell in done:
-      continue
+  for cell in meter('drawing', 'cell')([cell for cell in cells if cell not in done]):
     started = time.monotonic()
     row = coverage(*cell)
     kept.add([row])
     told = ', '.join(f'{method} {row[method]:.3f}' for method in METHODS)
-    print(f'{cell} ({time.monotonic() - started:.0f} s): {told}', flush=True)
+    say(f'{cell} ({time.monotonic() - started:.0f} s): {told}')
   print_markdown(kept.rows)
 
 

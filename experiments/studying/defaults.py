@@ -14,6 +14,7 @@ from astropy.table import Table
 import hearjax
 from hearjax.checks import UserError
 from hearjax.models.discriminant import DISCRIMINANTS, DiscriminantSettings, survey_features
+from hearjax.progress import counted, meter, say
 from hearjax.survey.folds import Splits
 from hearjax.survey.survey import Survey
 from hearjax.training.settings import RunSettings
@@ -93,21 +94,26 @@ def run(flags: Flags) -> None:
   if unknown:
     raise UserError(f'Unknown variants {sorted(unknown)}; known are {", ".join(VARIANTS)}.')
   pairs = flags.pairs or PAIRS
-  settings = {'pairs': pairs, 'folds': flags.folds, 'default': dataclasses.asdict(RunSettings())}
+  settings = {'pairs': pairs, 'folds': flags.folds, 'default': dataclasses.asdict(apply({}))}
   kept = KeptRows(flags.out, settings, flags.overwrite)
 
   def record(variant: str, seed: int, row: dict[str, float]) -> None:
     kept.add([{'variant': variant, 'survey_seed': seed, **row}])
-    print(f'{variant}, survey {seed}: mean TSS {row["tss"]:.3f}, mean AUC {row["auc"]:.3f}', flush=True)
+    say(f'{variant}, survey {seed}: mean TSS {row["tss"]:.3f}, mean AUC {row["auc"]:.3f}')
 
+  done = {(row['variant'], row['survey_seed']) for row in kept.rows}
+  missing = {
+    seed: [variant for variant in flags.variants or VARIANTS if (variant, seed) not in done]
+    for seed in flags.survey_seeds
+  }
+  count = counted(meter('training', 'variant'), sum(map(len, missing.values())))
   for seed in flags.survey_seeds:
     survey = hearjax.simulate_survey(seed, pairs)
     splits = hearjax.make_splits(survey, flags.folds, seed=0)
-    done = {row['variant'] for row in kept.rows if row['survey_seed'] == seed}
-    if DISCRIMINANTS[0] not in done:
+    if (DISCRIMINANTS[0], seed) not in done:
       for model, row in run_baselines(survey, splits).items():
         record(model, seed, row)
-    for variant in flags.variants or VARIANTS:
-      if variant not in done:
-        record(variant, seed, run_variant(survey, splits, VARIANTS[variant]))
+    for variant in missing[seed]:
+      record(variant, seed, run_variant(survey, splits, VARIANTS[variant]))
+      count()
   print_markdown(Table(rows=kept.rows))

@@ -18,6 +18,7 @@ from hearjax.interpret.findings import SKILL, SUPPORTED, judge, skill
 from hearjax.interpret.maps import MEMBERS, members_of
 from hearjax.interpret.references import ReferenceSettings, make_references
 from hearjax.interpret.statistics import Draws
+from hearjax.progress import meter, say
 from hearjax.simulate.sun import Sun
 from hearjax.training.settings import RunSettings, TrainSettings
 
@@ -87,21 +88,21 @@ def run(flags: Flags) -> None:
   pairs = flags.pairs or PAIRS
   kept = KeptRows(flags.out, {'pairs': pairs, 'run': dataclasses.asdict(run_settings())}, flags.overwrite)
   done = {(row['world'], row['survey']) for row in kept.rows}
-  for number in range(flags.surveys):
-    for world in flags.worlds:
-      if (world, number) in done:
-        continue
-      started = time.monotonic()
-      rows = findings_of(world, number, pairs)
-      kept.add(rows)
-      told = ', '.join(row['claim'] for row in rows if row['verdict'] == SUPPORTED)
-      print(f'{world} {number} ({time.monotonic() - started:.0f} s): {told or "nothing"} supported', flush=True)
+  missing = [
+    (world, number) for number in range(flags.surveys) for world in flags.worlds if (world, number) not in done
+  ]
+  for world, number in meter('asking networks', 'survey')(missing):
+    started = time.monotonic()
+    rows = findings_of(world, number, pairs)
+    kept.add(rows)
+    told = ', '.join(row['claim'] for row in rows if row['verdict'] == SUPPORTED)
+    say(f'{world} {number} ({time.monotonic() - started:.0f} s): {told or "nothing"} supported')
   print_markdown(kept.rows)
 
 
 def run_settings() -> RunSettings:
   """Returns how networks are trained here."""
-  training = TrainSettings(epochs=EPOCHS, patience=EPOCHS, batch_size=32)
+  training = TrainSettings(epochs=EPOCHS, batch_size=32)
   return RunSettings(folds=FOLDS, training=training)
 
 

@@ -8,7 +8,7 @@ than 8.5 deg below 45 deg of latitude or 16 deg anywhere, and no pixel of one is
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -28,6 +28,7 @@ from hearjax.models.network import EmergenceNetwork
 from hearjax.observe.postel import carrington_pixels, mu_of
 from hearjax.observe.resampling import footprint_means, interpolate, nodes
 from hearjax.observe.view import view_of
+from hearjax.progress import Progress, silent
 from hearjax.solar import degrees, postel_header, wrap_degrees
 from hearjax.verification.scores import BALANCED, at_prior
 
@@ -71,7 +72,7 @@ def forecast_disk(
   domain: Mapping[str, Any],
   prior: float = BALANCED,
   settings: DiskSettings | None = None,
-  progress: Callable[[list], Iterable] = iter,
+  progress: Progress = silent,
 ) -> Table:
   """Forecasts emergence at places that cover what a magnetogram shows of the Sun.
 
@@ -82,7 +83,7 @@ def forecast_disk(
     domain: What they were trained on (`training_domain`).
     prior: Share of places that emerge, for which the probabilities hold.
     settings: Where forecasts are made.
-    progress: Goes through the list of tiles, and may show how far it is (`tqdm.tqdm`).
+    progress: Goes through the tiles, and may show how far it is.
 
   Returns:
     A row for each place, with the columns of `forecast_patches`, whose meaning they have, but `outside` as the sum of
@@ -254,7 +255,7 @@ def map_tiles(
   pixel_scale_mm: float,
   step: int,
   max_angle_deg: float,
-  progress: Callable[[list], Iterable] = iter,
+  progress: Progress = silent,
 ) -> np.ndarray:
   """Returns `[tile, y, x]` field [G] of tiles, NaN where not observed; arguments as for `lay_tiles`."""
   shape, _ = _tile_shape(size, step, pixel_scale_mm)

@@ -24,6 +24,7 @@ from hearjax.interpret.attribution import (
 from hearjax.interpret.maps import Subject, finite_logits, subject_logits, visible_patches
 from hearjax.interpret.network import logits
 from hearjax.interpret.statistics import spread
+from hearjax.progress import Progress, silent
 from hearjax.solar import postel_header
 from hearjax.survey.survey import Survey
 
@@ -71,6 +72,7 @@ def attribute_subjects(
   settings: AttributionSettings,
   seed: int,
   rows: np.ndarray | None = None,
+  progress: Progress = silent,
 ) -> AttributionMaps:
   """Attributes the logits that networks give to their test maps.
 
@@ -81,6 +83,7 @@ def attribute_subjects(
     settings: Their settings.
     seed: Of the draw of baselines, and of the noise of SmoothGrad.
     rows: Rows of the survey; None for all that are in a test.
+    progress: Goes through the tests, and may show how far it is.
 
   Raises:
     UserError: There is no such method, none of the rows is in a test, a network has learnt from no control map, or a
@@ -96,7 +99,7 @@ def attribute_subjects(
   fold, logit = np.full(len(rows), -1), np.zeros(len(rows))
   baseline, maps = {name: np.zeros(len(rows)) for name in methods}, {name: np.zeros_like(cut.field) for name in methods}
   residual = {name: np.zeros(len(rows)) for name in methods if name in PATHS}
-  for number, group in enumerate(groups):
+  for number, group in progress(list(enumerate(groups))):
     here = np.flatnonzero(np.isin(rows, group[0].rows.test))
     fold[here] = number
     for subject in group if len(here) else ():

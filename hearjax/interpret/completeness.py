@@ -24,6 +24,7 @@ from hearjax.interpret.planting import UNIT_MX, at_unit_flux, planted_logits, sh
 from hearjax.interpret.statistics import Draws, over_subjects
 from hearjax.maps import synthetic
 from hearjax.maps.synthetic import SIGMA_OF_FWHM, SMALLEST_SCALE_PX, Grid, Shape
+from hearjax.progress import Progress, silent
 from hearjax.survey.survey import Survey
 from hearjax.verification.resampling import CONFIDENCE, confidence_interval
 
@@ -76,7 +77,12 @@ class Injection:
 
 
 def inject(
-  subjects: Sequence[Subject], survey: Survey, settings: Injection, seed: int = 0, chunk: int = CHUNK
+  subjects: Sequence[Subject],
+  survey: Survey,
+  settings: Injection,
+  seed: int = 0,
+  chunk: int = CHUNK,
+  progress: Progress = silent,
 ) -> Table:
   """Injects bipoles into the control maps of the test part of each network.
 
@@ -86,6 +92,7 @@ def inject(
     settings: What to inject.
     seed: Of the maps, places and directions.
     chunk: Fields on the device at a time.
+    progress: Goes through the networks, and may show how far it is.
 
   Returns:
     A row for each network and control map: `subject`, `group`, `row` of the survey, `pair`, logit `untouched`; of the
@@ -115,7 +122,7 @@ def inject(
   strength, peaks = fluxes / UNIT_MX, np.abs(field).max(axis=(1, 2)).reshape(len(separations), trials)
   edges = settings.place_mm * np.sqrt(np.arange(settings.rings + 1) / settings.rings)
   parts = []
-  for subject, rows in zip(subjects, controls, strict=True):
+  for subject, rows in progress(list(zip(subjects, controls, strict=True))):
     patches, used = visible_patches(subject.network, survey, rows), np.arange(min(trials, len(rows)))
     trial, at_flux, at_separation = map(np.ravel, np.indices((len(used), len(fluxes), len(separations))))
     which = at_separation * trials + trial

@@ -23,6 +23,7 @@ from hearjax.interpret.maps import MEMBERS, Subject, finite_logits, trained_thre
 from hearjax.interpret.references import EXCHANGED, FLUX_METER, UNTRAINED
 from hearjax.interpret.statistics import Draws, over_subjects, spread
 from hearjax.maps import transforms
+from hearjax.progress import Progress, silent
 from hearjax.survey.survey import Survey
 from hearjax.verification.resampling import confidence_interval
 from hearjax.verification.scores import auc, contingency, tss
@@ -279,7 +280,12 @@ class Changed:
 
 
 def show(
-  subjects: Sequence[Subject], survey: Survey, draws: Draws, seed: int, states: Sequence[State] = STATES
+  subjects: Sequence[Subject],
+  survey: Survey,
+  draws: Draws,
+  seed: int,
+  states: Sequence[State] = STATES,
+  progress: Progress = silent,
 ) -> list[Changed]:
   """Shows changed magnetograms to networks, each those of its own test: to references what claims need alone.
 
@@ -292,6 +298,7 @@ def show(
     draws: Draws of the pairs.
     seed: Of noise and shuffles; with the row it fixes what a map draws, whichever network sees it.
     states: Changes and their strengths, the unchanged maps first.
+    progress: Goes through the tests, and may show how far it is.
 
   Returns:
     All changes of all networks, the unchanged maps first.
@@ -304,7 +311,7 @@ def show(
     visible = subject.network.visible_px(survey.field.shape[-1])
     alike[subject.rows.test.tobytes(), visible].append(subject)
   shown = []
-  for (_, visible), group in alike.items():
+  for (_, visible), group in progress(list(alike.items())):
     rows = group[0].rows.test
     around = min(visible + 2 * MARGIN_PX, survey.field.shape[-1])
     whole = Batch(survey, visible, seed, transforms.crop(survey.field[rows], around), rows)

@@ -26,6 +26,7 @@ from hearjax.interpret.maps import Subject, visible_grid, visible_patches
 from hearjax.interpret.network import Params, logits
 from hearjax.maps.features import FEATURES, UNITS, feature_table, unsigned_flux
 from hearjax.models.compilation import jit_convolutions
+from hearjax.progress import Progress, silent
 from hearjax.solar import CM2_PER_MM2
 from hearjax.survey.survey import Survey
 
@@ -192,7 +193,13 @@ def _bounds(size: int, pixel_scale_mm: float, constraints: FieldConstraints) -> 
 
 
 def maximise_all(
-  subjects: Sequence[Subject], survey: Survey, constraints: FieldConstraints, key: jax.Array, starts: int, steps: int
+  subjects: Sequence[Subject],
+  survey: Survey,
+  constraints: FieldConstraints,
+  key: jax.Array,
+  starts: int,
+  steps: int,
+  progress: Progress = silent,
 ) -> tuple[dict[str, np.ndarray], Table]:
   """Climbs the logit of every network from random fields, the same ones for all.
 
@@ -203,6 +210,7 @@ def maximise_all(
     key: Key of the random fields.
     starts: Fields to start from.
     steps: Steps of the ascent.
+    progress: Goes through the networks, and may show how far it is.
 
   Returns:
     Name of a network -> `[start, y, x]` field [G]; and a table with a row for each of them: the logit, that of its
@@ -214,7 +222,7 @@ def maximise_all(
   start = random_fields(start_key, starts, size, scale, constraints)
   compared = np.asarray(random_fields(random_key, N_RANDOM, size, scale, constraints))
   fields, rows = {}, []
-  for subject in subjects:
+  for subject in progress(subjects):
     network, params = subject.network, subject.params
     fields[subject.name], logit = maximise(network.logit, params, start, scale, constraints, steps)
     before = logits(network, params, np.asarray(start))

@@ -19,8 +19,9 @@ from hearjax.files import plain, told_as_damaged, write_json
 from hearjax.interpret.maps import MEMBERS, Subject
 from hearjax.interpret.network import EmergenceAdapter, Params
 from hearjax.models.network import ModelSettings, build_model
+from hearjax.progress import Progress, silent
 from hearjax.training.checkpoints import restore_params, save_params
-from hearjax.training.fit import Trainer, build_trainer, member_key
+from hearjax.training.group import Trainer, build_trainer, member_key
 from hearjax.training.loop import train_members
 from hearjax.training.run import Run
 from hearjax.training.settings import Execution
@@ -57,13 +58,14 @@ class ReferenceSettings:
       )
 
 
-def make_references(run: Run, settings: ReferenceSettings, seed: int) -> list[Subject]:
+def make_references(run: Run, settings: ReferenceSettings, seed: int, progress: Progress = silent) -> list[Subject]:
   """Makes the references of a run, or finds those again that learnt exchanged labels in its work directory.
 
   Args:
     run: A finished run.
     settings: How many of each.
     seed: Of untrained networks and exchanged labels.
+    progress: Goes through the networks that are trained, and may show how far it is.
 
   Raises:
     UserError: A fold has one class alone, so that there are no labels to exchange, or what the work directory holds is
@@ -83,7 +85,7 @@ def make_references(run: Run, settings: ReferenceSettings, seed: int) -> list[Su
     params = init(keys[fold, number], jnp.zeros((1, size, size)))
     references.append(Subject(f'untrained {number}, fold {fold}', UNTRAINED, own, params, rows))
   places = list(itertools.product(range(len(folds)), range(settings.exchanged)))  # Fold, and number within it.
-  exchanged = _kept_exchanged(run, places, settings.exchanged_epochs, seed)
+  exchanged = _kept_exchanged(run, places, settings.exchanged_epochs, seed, progress)
   references += [
     Subject(f'labels exchanged {number}, fold {fold}', EXCHANGED, own, params, folds[fold])
     for (fold, number), params in zip(places, exchanged, strict=True)
@@ -133,10 +135,12 @@ def exchange_labels(label: np.ndarray, pair: np.ndarray, seed: Sequence[int]) ->
   return np.where(changed[pair], 1 - label, label)
 
 
-def _kept_exchanged(run: Run, places: Sequence[tuple[int, int]], epochs: int, seed: int) -> list[Params]:
+def _kept_exchanged(
+  run: Run, places: Sequence[tuple[int, int]], epochs: int, seed: int, progress: Progress
+) -> list[Params]:
   """Returns parameters of a network for each fold and number in it, from the work directory where they are there."""
   if run.directory is None:
-    return _train_exchanged(run, places, epochs, seed)
+    return _train_exchanged(run, places, epochs, seed, progress)
   folder = pathlib.Path(run.directory) / FOLDER
   record, paths = folder / 'references.json', [folder / f'fold{fold:02d}_{number}' for fold, number in places]
   settings = dataclasses.asdict(run.settings)
@@ -148,14 +152,16 @@ def _kept_exchanged(run: Run, places: Sequence[tuple[int, int]], epochs: int, se
       like = jax.tree.map(lambda leaf: leaf[0], run.ensemble.params)
       return [restore_params(path, like) for path in paths]
     record.unlink()
-  found = _train_exchanged(run, places, epochs, seed)
+  found = _train_exchanged(run, places, epochs, seed, progress)
   for path, params in zip(paths, found, strict=True):
     save_params(path, params)
   write_json(record, identity)
   return found
 
 
-def _train_exchanged(run: Run, places: Sequence[tuple[int, int]], epochs: int, seed: int) -> list[Params]:
+def _train_exchanged(
+  run: Run, places: Sequence[tuple[int, int]], epochs: int, seed: int, progress: Progress
+) -> list[Params]:
   for number, rows in enumerate(run.folds):
     if len(np.unique(run.survey.label[rows.train])) < 2:
       raise UserError(
@@ -163,7 +169,7 @@ def _train_exchanged(run: Run, places: Sequence[tuple[int, int]], epochs: int, s
         'can be made; a survey with emerging and control regions is needed.'
       )
   trainer = build_trainer(run.survey, run.folds, run.settings, Execution(members_at_once=1))
-  return [_train_one(trainer, run, fold, number, epochs, seed) for fold, number in places]
+  return [_train_one(trainer, run, fold, number, epochs, seed) for fold, number in progress(places)]
 
 
 def _train_one(trainer: Trainer, run: Run, fold: int, number: int, epochs: int, seed: int) -> Params:

@@ -29,6 +29,7 @@ from hearjax.interpret.attribution_maps import by_test
 from hearjax.interpret.maps import MEMBERS, Subject, finite_logits, subject_logits, visible_patches
 from hearjax.interpret.references import EXCHANGED, UNTRAINED
 from hearjax.interpret.statistics import spread
+from hearjax.progress import Progress, silent
 from hearjax.survey.survey import Survey
 
 SHARES = np.linspace(0, 1, 11)  # Of the unsigned flux that is deleted or inserted.
@@ -154,6 +155,7 @@ def measure(
   settings: SanitySettings,
   attribution: AttributionSettings,
   seed: int,
+  progress: Progress = silent,
 ) -> tuple[Table, Table]:
   """Puts methods to both checks on some test maps of networks.
 
@@ -168,6 +170,7 @@ def measure(
     settings: How they are checked.
     attribution: Settings of the methods.
     seed: Of the choice of maps and baselines, random orders and the noise of SmoothGrad.
+    progress: Goes through the tests, and may show how far it is.
 
   Returns:
     What is alike: a row for each `method`, network (`subject`, `group`), `other` network, what that is `to` the first
@@ -184,7 +187,7 @@ def measure(
   fewer = {name: -(-getattr(attribution, name) // COARSE) for name in ('points', 'steps')}
   attribution = dataclasses.replace(attribution, **fewer)
   alike, followed = [], []
-  for number, group in enumerate(by_test(subjects)):
+  for number, group in progress(list(enumerate(by_test(subjects)))):
     members = [subject for subject in group if subject.group == MEMBERS]
     if not members:  # Nobody to show the maps to.
       continue

@@ -31,6 +31,7 @@ from hearjax.interpret.network import logits
 from hearjax.interpret.statistics import Draws, highest, over_subjects, spread, weighted_mean
 from hearjax.maps import synthetic, transforms
 from hearjax.maps.synthetic import SIGMA_OF_FWHM, Grid
+from hearjax.progress import Progress, silent
 from hearjax.survey.survey import Survey
 from hearjax.verification.resampling import CONFIDENCE, confidence_interval
 from hearjax.verification.scores import auc
@@ -219,7 +220,12 @@ def in_band(
 
 
 def respond(
-  subjects: Sequence[Subject], survey: Survey, draws: Draws, settings: ScaleSettings, seed: int
+  subjects: Sequence[Subject],
+  survey: Survey,
+  draws: Draws,
+  settings: ScaleSettings,
+  seed: int,
+  progress: Progress = silent,
 ) -> list[Responses]:
   """Shows poles and bands to networks, each in the maps of its own test.
 
@@ -229,6 +235,7 @@ def respond(
     draws: Draws of the pairs.
     settings: What to show.
     seed: Of the places and directions, which are the same at all widths and distances and for all networks.
+    progress: Goes through the networks, and may show how far it is.
 
   Raises:
     UserError: A network has no control map to plant in, or the maps are too small.
@@ -241,7 +248,7 @@ def respond(
     wavelengths = wavelength_axis(visible, survey.pixel_scale_mm)
     return in_band(survey.field[list(rows)], survey.pixel_scale_mm, wavelengths, settings.octaves, visible)
 
-  return [_respond(subject, survey, draws, settings, planted, filtered) for subject in subjects]
+  return [_respond(subject, survey, draws, settings, planted, filtered) for subject in progress(subjects)]
 
 
 def _pole_flux(subject: Subject, survey: Survey, settings: ScaleSettings) -> float:
@@ -328,10 +335,8 @@ def found_width(responses: Sequence[Responses], widths_mm: np.ndarray, seed: int
   low, high = confidence_interval(width[1:])
   scatter = norm.ppf(CONFIDENCE[1] / 100) * WIDTH_SCATTER
   low, high = width[0] - np.hypot(width[0] - low, scatter), width[0] + np.hypot(high - width[0], scatter)
-  return {
-    name: float(np.exp(value))
-    for name, value in (('width_mm', width[0]), ('width_mm_low', low), ('width_mm_high', high))
-  }
+  found = {'width_mm': width[0], 'width_mm_low': low, 'width_mm_high': high}
+  return {name: float(np.exp(value)) for name, value in found.items()}
 
 
 def shared_distance(responses: Sequence[Responses], distances_mm: np.ndarray) -> float:

@@ -37,6 +37,7 @@ from hearjax.interpret.planting import (
 from hearjax.interpret.statistics import spread
 from hearjax.maps import synthetic
 from hearjax.maps.synthetic import FAMILIES, SIGMA_OF_FWHM, SMALLEST_SCALE_PX, Grid, Shape
+from hearjax.progress import Progress, silent
 from hearjax.survey.survey import Survey
 
 FIXED = TOTAL, WINDOW = ('total', 'window')
@@ -241,6 +242,7 @@ def measure(
   seed: int = 0,
   quiet: np.ndarray | None = None,
   chunk: int = CHUNK,
+  progress: Progress = silent,
 ) -> Table:
   """Shows all fields to all networks.
 
@@ -251,6 +253,7 @@ def measure(
     seed: Of places, chance and the choice of backgrounds.
     quiet: `[n, y, x]` patches of quiet Sun [G] of that size, instead of control maps of the survey.
     chunk: Fields on the device at a time.
+    progress: Goes through the networks, and may show how far it is.
 
   Returns:
     A row for each network and point: `subject`, `group`, `spread` of its logits over its test maps; `family`,
@@ -278,7 +281,7 @@ def measure(
   windows = flux_windows(*grids, settings)
   strengths: dict[bytes, np.ndarray] = {}  # Of the backgrounds of a fold.
   parts = []
-  for subject, (backgrounds, pair) in zip(subjects, behind, strict=True):
+  for subject, (backgrounds, pair) in progress(list(zip(subjects, behind, strict=True))):
     key = backgrounds.tobytes()
     if key not in strengths:
       solved = (

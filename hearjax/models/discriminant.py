@@ -14,7 +14,7 @@ Everything that is fitted (means, scales, densities, choices, thresholds) is fit
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from astropy.table import Table
@@ -58,8 +58,8 @@ class DiscriminantSettings:
   """What a discriminant analysis reads and how.
 
   Attributes:
-    crop_px: Side of the central square in which features are taken [px]; 0 for the whole map. The default is what the
-      default network looks at, so that the two are compared on the same pixels.
+    crop_px: Side of the central square in which features are taken [px]; 0 for the whole map. The default network sees
+      60 px, on which the analyses are worse: a larger square dilutes their fluxes and moments.
     features: Names of the features of the multi-variable models. The default leaves out the mean unsigned field: it is
       the unsigned flux over the area, the same number for maps of one size.
     logarithm: Whether the heavy-tailed features, the unsigned flux of `da_flux` among them, enter as log10. Without
@@ -94,6 +94,7 @@ def discriminant_analysis(
   model: str = 'da_linear',
   settings: DiscriminantSettings | None = None,
   features: np.ndarray | None = None,
+  own: Mapping[str, np.ndarray] | None = None,
 ) -> Table:
   """Fits a discriminant analysis on each fold and interval, and forecasts the test pairs.
 
@@ -106,21 +107,24 @@ def discriminant_analysis(
     model: One of `DISCRIMINANTS`.
     settings: The default ones for None.
     features: What `survey_features` returns, where it is at hand already.
+    own: Further features, name -> `[n]` value for each magnetogram, read beside those of the model as they are.
 
   Returns:
     A predictions table with the seed 0: nothing here is random.
 
   Raises:
-    UserError: The model is unknown, a feature is not finite, or an interval has too few training pairs, for any model
-      or for this one.
+    UserError: The model is unknown, a feature is not finite, one of `own` has another name or shape than it must have,
+      or an interval has too few training pairs, for any model or for this one.
   """
   settings = settings or DiscriminantSettings()
   names = feature_names(model, settings)
   if features is None:
     features = survey_features(survey, settings)
   values = features[:, [list(FEATURES).index(name) for name in names]].astype(np.float64)
+  values = np.column_stack([values, *_own_columns(own or {}, len(survey))])
   check_finite('The features of a discriminant analysis', values)
-  classifier = build_classifier(model, settings)
+  names = (*names, *(own or ()))
+  classifier = build_classifier(model, settings, names)
   label, interval, pair = (survey.label, survey.interval, survey.pair)
   columns: dict[str, list[np.ndarray]] = {name: [] for name in ('row', 'fold', 'seed', 'logit', 'threshold')}
   for number, fold in enumerate(splits.folds):
@@ -166,9 +170,15 @@ def feature_names(model: str, settings: DiscriminantSettings) -> tuple[str, ...]
   return ('unsigned_flux',) if model == 'da_flux' else settings.features
 
 
-def build_classifier(model: str, settings: DiscriminantSettings) -> Pipeline:
-  """Returns the unfitted pipeline of a model: logarithm, standardisation, discriminant; equal class priors."""
-  names = feature_names(model, settings)
+def build_classifier(model: str, settings: DiscriminantSettings, names: Sequence[str] = ()) -> Pipeline:
+  """Returns the unfitted pipeline of a model: logarithm, standardisation, discriminant; equal class priors.
+
+  Args:
+    model: One of `DISCRIMINANTS`.
+    settings: Which features enter as logarithms, and more.
+    names: Of the columns that it reads; those of the model for none.
+  """
+  names = names or feature_names(model, settings)
   priors = [0.5, 0.5]
   if model == 'da_kernel':
     discriminant = KernelDiscriminant(settings.bandwidths, settings.kernel_features)
@@ -304,6 +314,15 @@ def kernel_log_odds(
   floor = 0.01 * epanechnikov(np.zeros(()), bandwidth, dimensions)
   density = (kernel @ members + floor) / np.maximum(there @ members, 1)
   return np.log(density[:, 1]) - np.log(density[:, 0])
+
+
+def _own_columns(own: Mapping[str, np.ndarray], n: int) -> list[np.ndarray]:
+  for name, values in own.items():
+    if name in FEATURES:
+      raise UserError(f'There is a feature {name!r} already; give your own another name.')
+    if np.shape(values) != (n,):
+      raise UserError(f'The feature {name!r} needs a value for each of {n} magnetograms, got shape {np.shape(values)}.')
+  return [np.asarray(values, np.float64) for values in own.values()]
 
 
 def _check_training_part(fold: int, interval: int, pair: np.ndarray, label: np.ndarray) -> None:

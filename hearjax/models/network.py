@@ -49,11 +49,11 @@ class ModelSettings:
   strides: tuple[int, ...] = (2, 2, 1, 1)
   limit_gauss: float = 1000.0
   scale_gauss: float = 100.0
-  crop_px: int = 48
+  crop_px: int = 60
   centre_mm: float = 5.0
   log_pool: float = 0.1
   symmetries: tuple[str, ...] = dataclasses.field(default=(), metadata={'choices': tuple(SYMMETRIES)})
-  padding: str = dataclasses.field(default='same', metadata={'choices': PADDINGS})
+  padding: str = dataclasses.field(default='valid', metadata={'choices': PADDINGS})
   precision: str = dataclasses.field(default='float32', metadata={'choices': ('float32', 'bfloat16')})
 
   def __post_init__(self):

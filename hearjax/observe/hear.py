@@ -13,19 +13,19 @@ import json
 import os
 import pathlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
 from astropy.time import Time
-from tqdm import tqdm
 
 from hearjax.checks import UserError
 from hearjax.observe import cubes
 from hearjax.observe.geometry import LATITUDES, agreed
 from hearjax.observe.region_table import Region
 from hearjax.observe.times import FIRST_FRAME, first_frame_time
+from hearjax.progress import Progress, counted, silent
 from hearjax.solar import DEFAULT_PIXEL_SCALE_MM, rotated, wrap_degrees
 from hearjax.solar import mu as mu_of
 from hearjax.survey import intervals as hear_intervals
@@ -85,6 +85,7 @@ def import_survey(
   paths: dict[str, dict[int, pathlib.Path]],
   out: str | os.PathLike,
   settings: ImportSettings,
+  progress: Progress = silent,
 ) -> tuple[Survey, list[str]]:
   """Averages cubes into a survey archive, pair by pair; pairs that an earlier run has written are read, not redone.
 
@@ -93,6 +94,7 @@ def import_survey(
     paths: Their cubes, from `cube_paths`.
     out: Folder of the archive.
     settings: How to average.
+    progress: Goes through the cubes, and may show how far it is.
 
   Returns:
     The survey, and a line for every region or pair of which something was left out.
@@ -106,31 +108,32 @@ def import_survey(
   surveys: list[Survey] = []
   left_out: list[str] = []
   warned: set[str] = set()
-  with tqdm(total=sum(map(len, paths.values())), unit='cube', disable=None) as bar:
-    for pair in zip(regions[::2], regions[1::2], strict=True):
-      stamps = [_stamp(region, paths[region.region_id], settings) for region in pair]
-      with _warnings_once(warned):
-        halves = [
-          _import_or_resume(region, paths[region.region_id], out, settings, stamp, bar)
-          for region, stamp in zip(pair, stamps, strict=True)
-        ]
-      for region, half in zip(pair, halves, strict=True):
-        present = set() if half is None else set(half.interval.tolist())
-        gone = [f'TI{i:+03d}' for i in settings.wanted_intervals if i not in present]
-        if gone:
-          left_out.append(
-            f'{region.region_id}: {", ".join(gone)} left out: no cube, too few frames, or too little of the map'
-          )
-      if None in halves:
-        left_out.append(f'pair {pair[0].pair_id} left out whole, as one half has nothing left')
-        continue
-      scale = (surveys or halves)[0].pixel_scale_mm
-      for region, half, stamp in zip(pair, halves, stamps, strict=True):
-        _check_scale(region.region_id, half.pixel_scale_mm, scale)
-        half = half.replace(pixel_scale_mm=scale)
-        if not (out / region_file(region.region_id)).exists():
-          write_region(out, half, stamp)
-        surveys.append(half)
+  before = [region for region in regions if (out / region_file(region.region_id)).exists()]
+  count = counted(progress, sum(map(len, paths.values())), sum(len(paths[region.region_id]) for region in before))
+  for pair in zip(regions[::2], regions[1::2], strict=True):
+    stamps = [_stamp(region, paths[region.region_id], settings) for region in pair]
+    with _warnings_once(warned):
+      halves = [
+        _import_or_resume(region, paths[region.region_id], out, settings, stamp, count)
+        for region, stamp in zip(pair, stamps, strict=True)
+      ]
+    for region, half in zip(pair, halves, strict=True):
+      present = set() if half is None else set(half.interval.tolist())
+      gone = [f'TI{i:+03d}' for i in settings.wanted_intervals if i not in present]
+      if gone:
+        left_out.append(
+          f'{region.region_id}: {", ".join(gone)} left out: no cube, too few frames, or too little of the map'
+        )
+    if None in halves:
+      left_out.append(f'pair {pair[0].pair_id} left out whole, as one half has nothing left')
+      continue
+    scale = (surveys or halves)[0].pixel_scale_mm
+    for region, half, stamp in zip(pair, halves, stamps, strict=True):
+      _check_scale(region.region_id, half.pixel_scale_mm, scale)
+      half = half.replace(pixel_scale_mm=scale)
+      if not (out / region_file(region.region_id)).exists():
+        write_region(out, half, stamp)
+      surveys.append(half)
   if not surveys:
     raise UserError(
       f'No pair is left with a magnetogram in both halves; nothing was imported. {len(left_out)} times something was '
@@ -143,7 +146,7 @@ def import_survey(
 
 
 def import_region(
-  region: Region, paths: dict[int, pathlib.Path], settings: ImportSettings, bar: tqdm | None = None
+  region: Region, paths: dict[int, pathlib.Path], settings: ImportSettings, count: Callable[[], None] | None = None
 ) -> Survey | None:
   """Averages the cubes of one region; None if no interval is left."""
   rows, fields, scales = [], [], []
@@ -163,8 +166,8 @@ def import_region(
       fields.append(field)
       scales.append(_pixel_scale_mm(cards, settings))
       _check_scale(str(path), scales[-1], scales[0])
-    if bar is not None:
-      bar.update()
+    if count is not None:
+      count()
   if not rows:
     return None
   columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
@@ -188,18 +191,22 @@ def import_region(
 
 
 def _import_or_resume(
-  region: Region, paths: dict[int, pathlib.Path], out: pathlib.Path, settings: ImportSettings, stamp: str, bar: tqdm
+  region: Region,
+  paths: dict[int, pathlib.Path],
+  out: pathlib.Path,
+  settings: ImportSettings,
+  stamp: str,
+  count: Callable[[], None],
 ) -> Survey | None:
   path = out / region_file(region.region_id)
   if not path.exists():
-    return import_region(region, paths, settings, bar)
+    return import_region(region, paths, settings, count)
   half = read_region(path)
   if fits.getheader(path).get('STAMP') != stamp:
     raise UserError(
       f'{path} was imported with other settings, cubes or entries of the region table; remove it or name '
       'another folder.'
     )
-  bar.update(len(paths))
   return half
 
 

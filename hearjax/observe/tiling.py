@@ -4,7 +4,7 @@ Centres a few pixels apart share most of their field. The Sun is therefore mappe
 all patches of a strip are cut: a full disk takes about a thousand maps instead of twenty thousand.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from sunpy.map import GenericMap
@@ -18,6 +18,7 @@ from hearjax.observe.postel import (
   postel_column,
   postel_patch,
 )
+from hearjax.progress import Progress, silent
 from hearjax.solar import DEFAULT_PIXEL_SCALE_MM, DEFAULT_SIZE, SOLAR_RADIUS_MM, degrees, direction, wrap_degrees
 
 DEFAULT_STEP_MM = 10.0
@@ -33,7 +34,7 @@ def tile_patches(
   min_coverage: float = 0.5,
   max_angle_deg: float = MAX_ANGLE_DEG,
   file: str = '',
-  progress: Callable[[list], Iterable] = iter,
+  progress: Progress = silent,
 ) -> Iterator[Patch]:
   """Yields patches that tile the observed part of the Sun, strip by strip from the south.
 
@@ -47,7 +48,7 @@ def tile_patches(
     min_coverage: Least fraction of a patch that must be observed.
     max_angle_deg: Heliocentric angle up to which a point counts as observed [deg].
     file: Name of the file, kept in the patches.
-    progress: Goes through the list of strips, and may show how far it is (`tqdm.tqdm`).
+    progress: Goes through the strips, and may show how far it is.
 
   Raises:
     UserError: Step or coverage is out of range, or the map shows no part of the Sun within the angle.

@@ -22,17 +22,17 @@ NAMES = {
   'occlusion': 'Occlusion',
 }
 COLOURS = dict(zip(NAMES, (style.RED, style.BLUE, style.GREEN, style.PURPLE, style.ORANGE), strict=True))
-COLOURS |= {FIELD: '0.2', RANDOM: '0.6'}
+COLOURS |= {FIELD: style.BLACK, RANDOM: style.GREY}
 LINES = {SIGNED: '-', ABSOLUTE: '--'}
-DIVERGING = 'RdBu_r'  # Red speaks for emergence, blue against it.
 CLIPPED = 99.5  # Percentile of the strength at which a colour scale ends.
-PANEL = 1.75  # Side of a map [inch].
-COLUMNS = 13  # Letters of a title that an inch holds.
+PANEL = 1.45  # Side of a map [inch].
+COLUMNS = 14  # Letters of a title that an inch holds.
 
 
 # --- Gallery ----------------------------------------------------------------------------------------------------
 
 
+@style.in_style
 def plot_gallery(attributed: AttributionMaps, rows: Sequence[int], path: str | os.PathLike) -> None:
   """Draws magnetograms beside what their pixels add to the logit by each method, a magnetogram per line.
 
@@ -45,29 +45,31 @@ def plot_gallery(attributed: AttributionMaps, rows: Sequence[int], path: str | o
     OSError: The file cannot be written.
   """
   survey, methods = attributed.survey, list(attributed.maps)
-  figure = Figure(figsize=(PANEL * (len(methods) + 1) + 1.6, PANEL * len(rows) + 1.2), layout='constrained')
+  figure = Figure(figsize=(max(PANEL * (len(methods) + 1) + 1.4, 5.6), PANEL * len(rows) + 1.8), layout='constrained')
   panels = _panels(figure, len(rows), len(methods) + 1)
   for line, row in zip(panels, rows, strict=True):
     image = style.draw_field(line[0], survey.field[row], survey.pixel_scale_mm)
     kind = 'PE' if survey.label[row] else 'NE'
     line[0].set_ylabel(
-      f'{kind}, {survey.hours[row]:+.1f} h\nlogit {attributed.logit[row]:+.1f}\n\nNorth [Mm]', fontsize=8
+      f'{kind}, {survey.hours[row]:+.1f} h\nlogit {attributed.logit[row]:+.1f}\nNorth [Mm]', fontsize=8
     )
     for axes, method in zip(line[1:], methods, strict=True):
       added = attributed.contribution(method)[row]
       limit = _limit(added)
-      style.draw_field(axes, added, survey.pixel_scale_mm, limit, DIVERGING)
-      axes.text(0.03, 0.03, f'±{limit:.2g}', transform=axes.transAxes, fontsize=7)
+      style.draw_field(axes, added, survey.pixel_scale_mm, limit, style.DIVERGING)  # Red speaks for emergence.
+      axes.text(0.03, 0.03, f'±{limit:.2g}', transform=axes.transAxes, fontsize=8)
   for axes, title in zip(panels[0], ['Field', *(NAMES[method] for method in methods)], strict=True):
-    axes.set_title(title, fontsize=9)
+    axes.set_title(title)
   for axes in panels[-1]:
-    axes.set_xlabel('West [Mm]', fontsize=8)
-  figure.colorbar(image, ax=panels[:, 0], location='left', label='Line-of-sight field [G]', shrink=0.6, extend='both')
+    axes.set_xlabel('West [Mm]')
+  figure.colorbar(
+    image, ax=panels, location='bottom', label='Line-of-sight field [G]', shrink=0.6, aspect=35, extend='both'
+  )
   said = (
     'What each pixel adds to the logit, by networks that did not see the region. Red: for emergence, blue: against; '
     f'the number is the end of the scale [logit per pixel]. {style.source_note(survey.source)}'
   )
-  figure.suptitle(textwrap.fill(said, int(COLUMNS * figure.get_figwidth())), fontsize=9)
+  figure.suptitle(textwrap.fill(said, int(COLUMNS * figure.get_figwidth())))
   style.save(figure, path)
 
 
@@ -93,7 +95,7 @@ def _panels(figure: Figure, rows: int, columns: int) -> np.ndarray:
   """
   panels = figure.subplots(rows, columns, squeeze=False)
   for axes in panels.flat:
-    axes.tick_params(labelsize=7)
+    axes.tick_params(labelsize=7.5, pad=2)
   for axes in panels[:, 1:].flat:
     axes.set_yticks([])
   for axes in panels[:-1].flat:
@@ -108,6 +110,7 @@ def _limit(values: np.ndarray) -> float:
 # --- Composites -------------------------------------------------------------------------------------------------
 
 
+@style.in_style
 def plot_composites(
   composites: Mapping[str, Composite],
   labels: Mapping[str, str],
@@ -130,28 +133,30 @@ def plot_composites(
   first = next(iter(composites.values()))
   parts = {'PE': 'emerging', 'NE': 'control', 'PE - NE': 'difference'}
   n_rows, n_columns = len(parts) * len(composites), len(first.interval)
-  figure = Figure(figsize=(PANEL * n_columns + 2.0, PANEL * n_rows + 1.2), layout='compressed')
+  side = min(PANEL, (style.WIDTH - 2.2) / n_columns)
+  figure = Figure(figsize=(side * n_columns + 2.2, (side + 0.12) * n_rows + 1.2), layout='compressed')
   panels = _panels(figure, n_rows, n_columns)
   for number, (name, stacked) in enumerate(composites.items()):
     block = panels[len(parts) * number : len(parts) * (number + 1)]
     limits = [_limit(np.stack([stacked.emerging, stacked.control]))] * 2 + [_limit(stacked.difference)]
     for line, (part, attribute), limit in zip(block, parts.items(), limits, strict=True):
+      signed = attribute == 'difference' or min(stacked.emerging.min(), stacked.control.min()) < 0
       for axes, values in zip(line, getattr(stacked, attribute), strict=True):
-        image = style.draw_field(axes, values, pixel_scale_mm, limit, DIVERGING)
-      line[0].set_ylabel(f'{part}\nNorth [Mm]', fontsize=8)
+        image = style.draw_field(axes, values, pixel_scale_mm, limit, style.DIVERGING if signed else style.SEQUENTIAL)
+        image.set_clim(-limit if signed else 0, limit)
+      line[0].set_ylabel(f'{part}\nNorth [Mm]')
       if part != 'PE':  # Both classes share one scale.
         beside = line if part == 'PE - NE' else block[:2]
-        figure.colorbar(image, ax=beside, label=labels[name], extend='both').ax.tick_params(labelsize=7)
+        figure.colorbar(image, ax=beside, label=labels[name], extend='both' if signed else 'max')
     for axes, significant in zip(block[-1], stacked.significant, strict=True):
       _outline(axes, significant, pixel_scale_mm)
   for axes, hours, n in zip(panels[0], first.hours, first.n_pairs, strict=True):
-    axes.set_title(f'{hours:+.1f} h, {n} pairs', fontsize=9)
+    axes.set_title(f'{hours:+.1f} h, {n} pairs')
   for axes in panels[-1]:
-    axes.set_xlabel('West [Mm]', fontsize=8)
+    axes.set_xlabel('West [Mm]')
   figure.suptitle(
     f'Composites about the emergence site, south brought to the northern convention.\nOutlined: PE and NE differ, '
     f'{FAMILY_ERROR:.0%} over all pixels and times of a quantity.\n{note}',
-    fontsize=9,
   )
   style.save(figure, path)
 
@@ -166,6 +171,7 @@ def _outline(axes: Axes, significant: np.ndarray, pixel_scale_mm: float) -> None
 # --- Sanity -----------------------------------------------------------------------------------------------------
 
 
+@style.in_style
 def plot_sanity(checks: Table, curves: Table, source: str, path: str | os.PathLike) -> None:
   """Draws how alike the maps of networks are, and the deletion and insertion curves of the orders.
 
@@ -178,40 +184,49 @@ def plot_sanity(checks: Table, curves: Table, source: str, path: str | os.PathLi
   Raises:
     OSError: The file cannot be written.
   """
-  figure = Figure(figsize=(12.0, 5.0), layout='constrained')
-  first, *others = figure.subplots(1, 3)
+  figure = Figure(figsize=(style.WIDTH, 7.0), layout='constrained')
+  grid = figure.add_gridspec(2, 2)
+  first = figure.add_subplot(grid[0, :])
+  others = [figure.add_subplot(grid[1, column]) for column in (0, 1)]
   alike = checks[checks['check'] == RESEMBLANCE]
   labels = []
   for place, (order, by) in enumerate(dict.fromkeys(zip(alike['order'], alike['by'], strict=True))):
     labels.append(f'{NAMES[order]},\n{by}')
     for row in alike[(alike['order'] == order) & (alike['by'] == by)]:
-      colour = style.GREY if row['against'] == STRANGERS else style.BLUE
+      colour, marker, _ = style.GROUP_STYLES['untrained' if row['against'] == STRANGERS else style.MEMBERS]
       first.plot([place, place], [row['low'], row['high']], color=colour, linewidth=2)
-      first.plot(place, row['value'], 'o', color=colour)
-  first.plot([], [], 'o', color=style.BLUE, label='other members')
-  first.plot([], [], 'o', color=style.GREY, label='untrained networks')
+      first.plot(place, row['value'], marker, color=colour)
+  for group, label in ((style.MEMBERS, 'other members'), ('untrained', 'untrained networks')):
+    colour, marker, _ = style.GROUP_STYLES[group]
+    first.plot([], [], marker, color=colour, label=label)
   first.axhline(0, color='0.4', linewidth=0.8)
-  first.set_xticks(range(len(labels)), labels, fontsize=7, rotation=30)
-  first.set(ylabel='Rank correlation of the attribution', title='Resemblance', ylim=(-0.3, 1.0))
-  first.legend(fontsize=8, frameon=False)
+  first.set_xticks(range(len(labels)), labels)
+  first.set_xlim(-0.5, len(labels) - 0.5)
+  first.set(
+    ylabel='Rank correlation of the attribution',
+    title='Resemblance; bars 95 % over pairs and networks',
+    ylim=(-0.3, 1.0),
+  )
+  first.legend(fontsize=8)
   for axes, check in zip(others, CHECKS, strict=True):
     of_check = curves[curves['check'] == check]
     for order, by in dict.fromkeys(zip(of_check['order'], of_check['by'], strict=True)):
       rows = of_check[(of_check['order'] == order) & (of_check['by'] == by)]
       label = order if order in (FIELD, RANDOM) else f'{NAMES[order]}, {by}'
-      line = ':' if order in (FIELD, RANDOM) else LINES[by]
+      line = {FIELD: '-.', RANDOM: ':'}.get(order) or LINES[by]
       axes.plot(rows['share'], rows['logit'], line, color=COLOURS[order], label=label)
     done = 'set to 0 G' if check == 'deletion' else 'put in'
     axes.set(xlabel=f'Share of the flux {done}', ylabel='Logit less that of the whole map [sd]')
     axes.set_title(check.capitalize())
-  figure.legend(*others[0].get_legend_handles_labels(), loc='outside lower right', ncols=3, frameon=False, fontsize=8)
-  figure.supxlabel(style.source_note(source), x=0.01, ha='left', fontsize=8, color=style.GREY)
+  figure.legend(*others[0].get_legend_handles_labels(), loc='outside lower center', ncols=3)
+  figure.suptitle(style.source_note(source))
   style.save(figure, path)
 
 
 # --- Maximisation -----------------------------------------------------------------------------------------------
 
 
+@style.in_style
 def plot_maximisation(
   fields: Mapping[str, np.ndarray],
   logits: Mapping[str, np.ndarray],
@@ -232,17 +247,17 @@ def plot_maximisation(
     OSError: The file cannot be written.
   """
   n_columns = min(5, *(len(values) for values in logits.values()))
-  figure = Figure(figsize=(PANEL * n_columns + 2.0, PANEL * len(fields) + 1.4), layout='constrained')
+  figure = Figure(figsize=(min(PANEL * n_columns + 1.6, style.WIDTH), PANEL * len(fields) + 1.4), layout='constrained')
   panels = figure.subplots(len(fields), n_columns, squeeze=False, sharex=True, sharey=True)
   limit = _limit(np.concatenate(list(fields.values())))
   for line, name in zip(panels, fields, strict=True):
     for axes, start in zip(line, np.argsort(-logits[name]), strict=False):
       image = style.draw_field(axes, fields[name][start], pixel_scale_mm, limit)
-      axes.set_title(f'logit {logits[name][start]:+.1f}', fontsize=8)
+      axes.set_title(f'logit {logits[name][start]:+.1f}')
       axes.tick_params(labelsize=7)
-    line[0].set_ylabel(f'{name}\nNorth [Mm]', fontsize=8)
+    line[0].set_ylabel(f'{name}\nNorth [Mm]')
   for axes in panels[-1]:
-    axes.set_xlabel('West [Mm]', fontsize=8)
+    axes.set_xlabel('West [Mm]')
   figure.colorbar(image, ax=panels, label='Field [G]', extend='both', shrink=0.7)
-  figure.suptitle(f'Fields of highest logit under constraints: what a network has learnt.\n{note}', fontsize=9)
+  figure.suptitle(f'Fields of highest logit under constraints: what a network has learnt.\n{note}')
   style.save(figure, path)

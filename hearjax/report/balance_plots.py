@@ -14,6 +14,7 @@ NARROWEST, WIDEST = 0.5, 1.5  # Of half the axis, in standardised differences; w
 COLUMNS = {'EAR': 1.18, 'CR': 1.34, 'AUC': 1.45}  # Right ends of the numbers, in widths of the axes.
 
 
+@style.in_style
 def plot_balance(table: Table, source: str, path: str | os.PathLike) -> None:
   """Draws the standardised difference of each quantity with its 95 % interval, and the means of both classes.
 
@@ -25,7 +26,7 @@ def plot_balance(table: Table, source: str, path: str | os.PathLike) -> None:
   Raises:
     OSError: The file cannot be written.
   """
-  figure = Figure(figsize=(8.6, 1.6 + LINE * len(table)))
+  figure = Figure(figsize=(style.WIDTH, 1.6 + LINE * len(table)))
   axes = figure.subplots()
   height = figure.get_figheight()
   figure.subplots_adjust(left=0.16, right=0.68, top=1 - 0.8 / height, bottom=0.55 / height)
@@ -36,24 +37,24 @@ def plot_balance(table: Table, source: str, path: str | os.PathLike) -> None:
   for line, row in enumerate(table):
     colour = style.RED if row['unbalanced'] else style.BLUE
     value = row['standardised']
-    marker = 'o' if abs(value) <= limit else '>' if value > 0 else '<'
+    inside = 'D' if row['unbalanced'] else 'o'
+    marker = inside if not abs(value) > limit else '>' if value > 0 else '<'
     axes.plot([row['standardised_low'], row['standardised_high']], [line, line], color=colour, linewidth=2)
     axes.plot(np.clip(value, -limit, limit), line, marker, color=colour, markersize=6, clip_on=False)
     if np.isnan(value):
       axes.text(0, line, 'not known', ha='center', va='center', fontsize=8, color=style.GREY)
     for name, number in (('EAR', row['mean_ear']), ('CR', row['mean_cr']), ('AUC', row['auc'])):
       text = '' if np.isnan(number) else f'{number:.2f}' if name == 'AUC' else f'{number:.4g}'
-      axes.text(COLUMNS[name], line, text, transform=axes.get_yaxis_transform(), ha='right', va='center', fontsize=8)
+      axes.text(COLUMNS[name], line, text, transform=axes.get_yaxis_transform(), ha='right', va='center')
   for name, place in COLUMNS.items():
-    axes.text(place, -0.9, name, transform=axes.get_yaxis_transform(), ha='right', va='center', fontsize=8)
+    axes.text(place, -0.9, name, transform=axes.get_yaxis_transform(), ha='right', va='center')
   labels = [f'{row["quantity"]} [{row["unit"]}]' if row['unit'] else row['quantity'] for row in table]
-  axes.set_yticks(range(len(table)), labels, fontsize=9)
+  axes.set_yticks(range(len(table)), labels)
   axes.set(xlim=(-limit, limit), ylim=(len(table) - 0.4, -0.6), xlabel='Standardised difference EAR - CR')
   axes.spines[['left', 'right', 'top']].set_visible(False)
   axes.tick_params(axis='y', length=0)
   figure.suptitle(
-    f'{max(table["n_pairs"])} pairs; bars 95 % over pairs; shaded: within ±{UNBALANCED:g}; red: out of balance\n'
+    f'{max(table["n_pairs"])} pairs; bars 95 % over pairs; shaded: ±{UNBALANCED:g}; red diamonds: out of balance\n'
     f'{style.source_note(source)}',
-    fontsize=10,
   )
   style.save(figure, path)

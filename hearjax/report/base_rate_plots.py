@@ -9,17 +9,17 @@ from matplotlib.figure import Figure
 
 from hearjax.checks import UserError
 from hearjax.report import style
-from hearjax.report.skill_plots import label_of, style_of
+from hearjax.report.style import label_of, style_of
 from hearjax.verification.base_rates import headline_rate, value_curve
 
 RATIOS = np.geomspace(1e-4, 0.999, 400)
-COLUMNS = 3  # Of panels in a figure.
 DODGE = 1.06  # Between the bars of neighbouring models, as a factor of the rate.
 DODGE_HOURS = 0.4
 KINDS = {'any': ('-', 'any alarm so far'), 'kept': ('--', 'kept until emergence')}
 CLASSES = {'ear': 'EAR', 'cr': 'CR (false)'}
 
 
+@style.in_style
 def plot_base_rates(table: Table, source: str | None, path: str | os.PathLike) -> None:
   """Draws precision against base rate, and value against cost-loss ratio, at the last interval before emergence.
 
@@ -38,7 +38,7 @@ def plot_base_rates(table: Table, source: str | None, path: str | os.PathLike) -
   rows = before[before['interval'] == before['interval'].max()]
   rate = headline_rate(rows)
   models = list(dict.fromkeys(rows['model']))
-  figure = Figure(figsize=(9.2, 4.8), layout='constrained')
+  figure = Figure(figsize=(style.WIDTH, 4.6), layout='constrained')
   left, right = figure.subplots(1, 2)
   rates = np.unique(rows['rate'])
   left.plot(rates, rates, color='0.4', linewidth=0.8, linestyle=':', label='chance')
@@ -59,7 +59,8 @@ def plot_base_rates(table: Table, source: str | None, path: str | os.PathLike) -
       label=label_of(model),
     )
     chosen = of_model[np.isclose(of_model['rate'], rate)][0]
-    right.plot(RATIOS, value_curve(chosen['pod'], chosen['pofd'], rate, RATIOS), color=colour, linewidth=1.5)
+    value = value_curve(chosen['pod'], chosen['pofd'], rate, RATIOS)
+    right.plot(RATIOS, value, marker, linestyle='-', color=colour, markevery=(4 * index, 25), markersize=4)
   left.set(
     xscale='log',
     yscale='log',
@@ -78,10 +79,11 @@ def plot_base_rates(table: Table, source: str | None, path: str | os.PathLike) -
   figure.suptitle(
     f'Forecasts at {np.mean(rows["hours"]):+.1f} h; bars 95 % over pairs. {style.source_note(source)}', fontsize=10
   )
-  figure.legend(loc='outside lower center', ncols=len(models) + 1, frameon=False, fontsize=9)
+  figure.legend(loc='outside lower center', ncols=min(len(models) + 1, 6))
   style.save(figure, path)
 
 
+@style.in_style
 def plot_first_alarm(table: Table, source: str | None, path: str | os.PathLike) -> None:
   """Draws the share of EARs and CRs that have had their first alarm against time, a panel for each model.
 
@@ -94,9 +96,8 @@ def plot_first_alarm(table: Table, source: str | None, path: str | os.PathLike) 
     OSError: The file cannot be written.
   """
   models = list(dict.fromkeys(table['model']))
-  columns = min(COLUMNS, len(models))
-  lines = -(-len(models) // columns)
-  figure = Figure(figsize=(max(3.4 * columns, 6.4), 1.4 + 2.9 * lines), layout='constrained')
+  lines, columns = style.grid_of(len(models))
+  figure = Figure(figsize=(max(2.8 * columns, 6.0), 1.4 + 2.5 * lines), layout='constrained')
   panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
   for axes, model in zip(panels, models, strict=False):
     colour, marker = style_of(model, models)
@@ -116,7 +117,7 @@ def plot_first_alarm(table: Table, source: str | None, path: str | os.PathLike) 
         linewidth=1.2,
       )
     last = rows[-1]
-    axes.set_title(f'{label_of(model)} ({last["n_ear"]} EAR, {last["n_cr"]} CR)', fontsize=10)
+    axes.set_title(f'{label_of(model)}\n({last["n_ear"]} EAR, {last["n_cr"]} CR)')
   for axes in panels[len(models) - columns : len(models)]:
     axes.tick_params(labelbottom=True)  # Those with nothing below them.
     axes.set_xlabel('Time from emergence [h]')
@@ -130,9 +131,9 @@ def plot_first_alarm(table: Table, source: str | None, path: str | os.PathLike) 
     for name, shown in CLASSES.items()
     for line, said in KINDS.values()
   ]
-  figure.supylabel('Share of regions warned of by then', fontsize=10)
-  figure.suptitle(f'First alarm before emergence; bars 95 % over pairs\n{style.source_note(source)}', fontsize=10)
-  figure.legend(handles=handles, loc='outside lower center', ncols=2, frameon=False, fontsize=9)
+  figure.supylabel('Share of regions warned of by then')
+  figure.suptitle(f'First alarm before emergence; bars 95 % over pairs\n{style.source_note(source)}')
+  figure.legend(handles=handles, loc='outside lower center', ncols=2)
   style.save(figure, path)
 
 

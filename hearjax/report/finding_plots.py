@@ -8,22 +8,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hearjax.interpret.findings import BESIDE, CONTRADICTED, SUPPORTED, UNKNOWN
-from hearjax.interpret.maps import MEMBERS
-from hearjax.interpret.references import EXCHANGED, FIELD_METER, FLUX_METER, UNTRAINED
 from hearjax.report import style
 
-ROW = 0.85  # Height of a claim [inch].
-COLOURS = {
-  MEMBERS: style.BLUE,
-  FIELD_METER: style.ORANGE,
-  FLUX_METER: style.YELLOW,
-  UNTRAINED: style.GREY,
-  EXCHANGED: style.PURPLE,
-}
-VERDICTS = {SUPPORTED: style.GREEN, CONTRADICTED: style.RED, UNKNOWN: style.BLACK}
-TEXT_COLUMNS = 46
+ROW = 0.88  # Height of a claim [inch].
+VERDICTS = {SUPPORTED: style.GREEN, CONTRADICTED: style.WINE, UNKNOWN: style.BLACK}
+TEXT_COLUMNS, REASON_COLUMNS = 42, 24
+LEFT, RIGHT = 0.385, 0.77  # Ends of the axes in the figure.
 
 
+@style.in_style
 def plot_findings(found: Table, source: str, file: str | os.PathLike) -> None:
   """Draws a row for each claim: text, effects with their 95 % intervals, verdict with its reason.
 
@@ -36,29 +29,29 @@ def plot_findings(found: Table, source: str, file: str | os.PathLike) -> None:
     OSError: The file cannot be written.
   """
   claims = list(dict.fromkeys(found['claim']))
-  figure = Figure(figsize=(11.0, 1.0 + ROW * len(claims)))
+  figure = Figure(figsize=(style.WIDTH, 1.0 + ROW * len(claims)))
   panels = figure.subplots(len(claims), 1, squeeze=False)[:, 0]
   top, bottom = 1 - 0.75 / figure.get_figheight(), 0.55 / figure.get_figheight()
-  figure.subplots_adjust(left=0.35, right=0.76, top=top, bottom=bottom, hspace=0.9)
+  figure.subplots_adjust(left=LEFT, right=RIGHT, top=top, bottom=bottom, hspace=0.85)
   for axes, name in zip(panels, claims, strict=True):
     _draw_claim(axes, found[found['claim'] == name])
-  present = [group for group in COLOURS if group in found['networks']]
-  handles = [figure.axes[0].plot([], [], 'o', color=COLOURS[group], label=group)[0] for group in present]
+  present = {group: look for group, look in style.GROUP_STYLES.items() if group in found['networks']}
+  handles = [
+    figure.axes[0].plot([], [], marker, color=colour, label=group)[0] for group, (colour, marker, _) in present.items()
+  ]
   hollow = figure.axes[0].plot([], [], 'o', color='black', markerfacecolor='white', label='may have the effect, too')[0]
-  figure.legend(handles=[*handles, hollow], loc='upper center', ncols=len(present) + 1, frameon=False, fontsize=8)
-  figure.text(
-    0.01, 0.006, f'Shaded: smaller than what matters. {style.source_note(source)}', fontsize=8, color=style.GREY
-  )
+  figure.legend(handles=[*handles, hollow], loc='upper center', ncols=3)
+  figure.text(0.01, 0.006, f'Shaded: smaller than what matters. {style.source_note(source)}', color='0.35')
   style.save(figure, file)
 
 
 def _draw_claim(axes: Axes, rows: Table) -> None:
   """Draws the effects of one claim: the members above, the references below them."""
   for height, row in enumerate(rows[::-1]):
-    colour = COLOURS[row['networks']]
+    colour, marker, _ = style.GROUP_STYLES[row['networks']]
     axes.plot([row['low'], row['high']], [height, height], color=colour, linewidth=2)
     face = 'white' if row['role'] == BESIDE else colour
-    axes.plot(row['effect'], height, 'o', color=colour, markerfacecolor=face, markersize=5)
+    axes.plot(row['effect'], height, marker, color=colour, markerfacecolor=face, markersize=5)
   first = rows[0]
   axes.set_ylim(-0.8, len(rows) - 0.2)
   axes.axvline(0, color='black', linewidth=0.6)
@@ -67,14 +60,12 @@ def _draw_claim(axes: Axes, rows: Table) -> None:
   axes.axvspan(left, first['smallest'], color='black', alpha=0.07, linewidth=0)
   axes.set_xlim(left, right)
   axes.set_yticks([])
-  axes.tick_params(axis='x', labelsize=7, pad=1, length=2)
+  axes.tick_params(axis='x', pad=1, length=2)
   for side in ('left', 'right', 'top'):
     axes.spines[side].set_visible(False)
   said = textwrap.fill(f'{first["text"]} [{first["unit"]}]', TEXT_COLUMNS)
-  axes.text(-0.83, 0.5, said, transform=axes.transAxes, va='center', fontsize=8)
+  axes.text(-(LEFT - 0.01) / (RIGHT - LEFT), 0.5, said, transform=axes.transAxes, va='center')
   verdict = first['verdict']
-  axes.text(
-    1.03, 0.72, verdict, transform=axes.transAxes, va='center', fontsize=9, weight='bold', color=VERDICTS[verdict]
-  )
-  reason = textwrap.fill(first['reason'], 36)
-  axes.text(1.03, 0.5, reason, transform=axes.transAxes, va='top', fontsize=7, color=style.GREY)
+  axes.text(1.03, 0.72, verdict, transform=axes.transAxes, va='center', weight='bold', color=VERDICTS[verdict])
+  reason = textwrap.fill(first['reason'], REASON_COLUMNS)
+  axes.text(1.03, 0.5, reason, transform=axes.transAxes, va='top', fontsize=8, color='0.35')

@@ -28,9 +28,10 @@ CROWD = 9  # More patches than these overlap so much that their centres are colo
 CELL_SAMPLES = 600  # Per longer side of the image, to colour the surroundings of the centres.
 COLOUR_MAP = 'plasma'
 COVER = 0.45  # Opacity of the colours over the magnetogram.
-HATCH = '///'
+HATCH, HATCH_COLOUR = '///', '0.3'
 
 
+@style.in_style
 def plot_forecasts(
   magnetogram: GenericMap, table: Table, domain: Mapping[str, Any], title: str, step_mm: float
 ) -> Figure:
@@ -51,11 +52,11 @@ def plot_forecasts(
   outlines = None if crowded else _outlines(magnetogram, table, domain)
   limits = _limits(magnetogram, outlines)
   width, height = (high - low for low, high in limits)
-  figure = Figure(figsize=(11.0, np.clip(2.6 + 8.0 * height / width, 4.5, 10.0)), layout='constrained')
+  figure = Figure(figsize=(style.WIDTH, np.clip(2.2 + 4.9 * height / width, 4.0, 8.4)), layout='constrained')
   axes = figure.add_subplot(projection=magnetogram.wcs)
   axes.set_facecolor('0.82')  # Outside the image, so that it does not look like zero field.
   image = axes.imshow(
-    magnetogram.data, cmap='gray', vmin=-FIELD_LIMIT_GAUSS, vmax=FIELD_LIMIT_GAUSS, interpolation='nearest'
+    magnetogram.data, cmap=style.FIELD_MAP, vmin=-FIELD_LIMIT_GAUSS, vmax=FIELD_LIMIT_GAUSS, interpolation='nearest'
   )
   prior = table.meta['prior']
   # Rare events have small probabilities: colours from 0 to 1 would show none of them.
@@ -76,7 +77,7 @@ def plot_forecasts(
     pad=0.02,
   )
   figure.colorbar(image, ax=axes, label='Line-of-sight field [G]', extend='both', fraction=0.046, pad=0.02)
-  figure.legend(handles=_legend(outside, crowded), loc='outside lower center', ncols=3, frameon=False)
+  figure.legend(handles=_legend(outside, crowded), loc='outside lower center', ncols=2)
   axes.set_title(heading(magnetogram, domain, title), fontsize=10, loc='left')
   return figure
 
@@ -116,7 +117,7 @@ def _draw_mosaic(
     colour, extent=extent, origin='lower', cmap=COLOUR_MAP, norm=probability, alpha=COVER, interpolation='nearest'
   )
   if outside.any():
-    with matplotlib.rc_context({'hatch.linewidth': 0.4}):
+    with matplotlib.rc_context({'hatch.linewidth': 0.4, 'hatch.color': HATCH_COLOUR}):
       axes.contourf(x, y, hatched, levels=[0.5, 1.5], colors='none', hatches=[HATCH])
 
 
@@ -191,6 +192,6 @@ def heading(magnetogram: GenericMap, domain: Mapping[str, Any], title: str) -> s
     lines[1] += f'; single frame; trained on means of {domain["n_frames"]} frames'
   if magnetogram.meta.get('notes'):
     lines.append(f'Note: {magnetogram.meta["notes"]}.')
-  if domain['source'] == 'simulated':
+  if style.is_simulated(domain['source']):
     lines.append('Network trained on a simulated survey: the probability is no forecast.')
   return '\n'.join(lines)

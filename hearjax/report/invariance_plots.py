@@ -9,16 +9,17 @@ from matplotlib.figure import Figure
 
 from hearjax.interpret.maps import MEMBERS
 from hearjax.report import style
-from hearjax.report.finding_plots import COLOURS
 
 COLUMNS = (
-  ('tss_change', 'Change of TSS\n(threshold of the training)', style.RED, 'o'),
-  ('auc_change', 'Change of AUC\n(no threshold)', style.BLUE, 's'),
+  ('tss_change', 'Change of TSS\n(threshold of the training)', 'o'),
+  ('auc_change', 'Change of AUC\n(no threshold)', 'o'),
 )
+SHIFTS = (0, -0.3, -0.15, 0.15, 0.3)  # Of the groups of networks about the line of a change.
 LARGEST_RMS = 3.0  # Longer bars are cut.
 REFERENCE = {'color': '0.4', 'linewidth': 0.8}  # The line of no change, no skill.
 
 
+@style.in_style
 def plot_invariance(table: Table, source: str, path: str | os.PathLike) -> None:
   """Draws the panel: a line for each change, and what becomes of skill and logit.
 
@@ -35,28 +36,45 @@ def plot_invariance(table: Table, source: str, path: str | os.PathLike) -> None:
   # A gap between the groups, so that the eye finds them.
   kinds = list(rows['kind'])
   y = np.arange(len(rows)) + 0.7 * np.cumsum([a != b for a, b in zip(kinds, [kinds[0], *kinds], strict=False)])
-  figure = Figure(figsize=(9.6, 1.6 + 0.2 * y[-1]), layout='constrained')
+  figure = Figure(figsize=(style.WIDTH, 1.6 + 0.2 * y[-1]), layout='constrained')
   axes = figure.subplots(1, 3, sharey=True, width_ratios=(1.2, 1.2, 1))
-  for column, (name, label, colour, marker) in zip(axes, COLUMNS, strict=False):
+  for column, (name, label, marker) in zip(axes, COLUMNS, strict=False):
     column.axvline(0, **REFERENCE)
-    column.errorbar(rows[name], y, xerr=_bars(rows, name), fmt=marker, color=colour, markersize=3.5, elinewidth=1.1)
+    column.errorbar(
+      rows[name],
+      y,
+      xerr=_bars(rows, name),
+      fmt=marker,
+      color=style.GROUP_STYLES[MEMBERS][0],
+      markersize=3.5,
+      elinewidth=1.1,
+    )
     column.set_xlabel(label)
-  for group, colour in COLOURS.items():
+  for shift, (group, (colour, marker, _)) in zip(SHIFTS, style.GROUP_STYLES.items(), strict=True):
     others = table[(table['networks'] == group) & (table['networks'] != MEMBERS)]
     places = dict(zip(rows['name'], y, strict=True))
     shown = others[np.isin(others['name'], list(places))]
     if len(shown):
-      at = [places[name] for name in shown['name']]
-      axes[1].plot(shown['auc_change'], at, '|', color=colour, markersize=9, markeredgewidth=1.6, label=group)
-  if axes[1].get_legend_handles_labels()[1]:
-    axes[1].legend(fontsize=7, loc='lower left')
+      at = np.array([places[name] for name in shown['name']]) + shift  # Beside each other: bars would hide the next.
+      axes[1].errorbar(
+        shown['auc_change'],
+        at,
+        xerr=_bars(shown, 'auc_change'),
+        fmt=marker,
+        color=colour,
+        markersize=4,
+        markerfacecolor='white',
+        elinewidth=0.8,
+        label=group,
+      )
+  style.add_legend(figure, axes[1])
   rms = np.asarray(rows['rms_change'])
   axes[2].barh(y, np.minimum(rms, LARGEST_RMS), height=0.6, color=style.GREY)
   for place, value in zip(y[rms > LARGEST_RMS], rms[rms > LARGEST_RMS], strict=True):
     axes[2].annotate(f'{value:.1f} ', (LARGEST_RMS, place), ha='right', va='center', fontsize=7, color='white')
   axes[2].set_xlabel('RMS change of logit\n(standard deviations)')
   axes[2].set_xlim(0, None)
-  axes[0].set_yticks(y, [_name(row) for row in rows], fontsize=8)
+  axes[0].set_yticks(y, [_name(row) for row in rows])
   axes[0].set_ylim(y[-1] + 0.8, -0.8)
   for column in axes:
     column.grid(axis='y', color='0.92', linewidth=0.6)
@@ -68,7 +86,6 @@ def plot_invariance(table: Table, source: str, path: str | os.PathLike) -> None:
   figure.suptitle(
     f'Unchanged: TSS {before["tss"]:.2f}, AUC {before["auc"]:.2f}. Bars: 95 % over pairs and networks. '
     f'{style.source_note(source)}',
-    fontsize=10,
   )
   style.save(figure, path)
 

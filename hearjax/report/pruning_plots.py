@@ -20,13 +20,16 @@ SHOWN_PATCHES = 5
 TICKS = (1, 2, 3, 4, 5, 7, 10, 20, 50, 100, 200, 500)
 BAND = (2.5, 97.5)  # Percentiles of the random orders.
 PARTS = {WHOLE: (style.BLACK, 'o'), POSITIVE: (style.ORANGE, '^'), NEGATIVE: (style.BLUE, 'v')}
-PANEL = 1.7  # Side of a patch [inch].
+DODGE_HOURS = 0.45  # Between the bars of neighbouring parts.
+CHOSEN = style.GROUP_STYLES[MEMBERS][0]
+PANEL = 1.35  # Side of a patch [inch].
 LIMIT_GAUSS = 300.0  # What excites a filter most is strong field.
 
 
 # --- The path -----------------------------------------------------------------------------------------------------
 
 
+@style.in_style
 def plot_path(path: Table, source: str, file: str | os.PathLike) -> None:
   """Draws the test TSS against the number of filters left: the chosen order, random ones, and that by magnitude.
 
@@ -38,14 +41,16 @@ def plot_path(path: Table, source: str, file: str | os.PathLike) -> None:
   Raises:
     OSError: The file cannot be written.
   """
-  figure = Figure(figsize=(8.0, 5.0), layout='constrained')
+  figure = Figure(figsize=(style.WIDTH, 5.0), layout='constrained')
   axes = figure.subplots()
   mean = path[path['member'] == MEAN]
   mean.sort('n_filters')
-  axes.fill_between(mean['n_filters'], mean['test_tss_low'], mean['test_tss_high'], color=style.BLUE, alpha=0.2, lw=0)
-  axes.plot(mean['n_filters'], mean['test_tss'], color=style.BLUE, label='Chosen on training pairs')
+  axes.fill_between(
+    mean['n_filters'], mean['test_tss_low'], mean['test_tss_high'], color=CHOSEN, alpha=style.BAND, lw=0
+  )
+  axes.plot(mean['n_filters'], mean['test_tss'], color=CHOSEN, linewidth=2, label='Chosen on training pairs')
   for order, colour, line, label in (
-    (RANDOM, style.GREY, '--', 'Random orders, with the range of 95 %'),
+    (RANDOM, style.GREY, '--', 'Random orders, dotted the range of 95 %'),
     (MAGNITUDE, style.ORANGE, '-.', 'Smallest kernel first'),
   ):
     rows = path[path['order'] == order]
@@ -53,14 +58,15 @@ def plot_path(path: Table, source: str, file: str | os.PathLike) -> None:
     at = [np.asarray(rows['test_tss'][rows['n_filters'] == size]) for size in sizes]
     if order == RANDOM:
       low, high = np.array([np.percentile(values, BAND) for values in at]).T
-      axes.fill_between(sizes, low, high, color=colour, alpha=0.2, lw=0)
+      # Its edges alone: a second band would hide the first.
+      axes.plot(sizes, low, sizes, high, color=colour, linestyle=':', linewidth=1)
     axes.plot(sizes, [values.mean() for values in at], color=colour, linestyle=line, label=label)
   chosen = path[path['chosen']]
   axes.plot(
     chosen['n_filters'],
     chosen['test_tss'],
     'o',
-    color=style.BLUE,
+    color=CHOSEN,
     markeredgecolor='black',
     label='Left of each network',
   )
@@ -84,6 +90,7 @@ def plot_path(path: Table, source: str, file: str | os.PathLike) -> None:
 # --- Responders ---------------------------------------------------------------------------------------------------
 
 
+@style.in_style
 def plot_lead_time(table: Table, source: str, file: str | os.PathLike) -> None:
   """Draws the TSS of whole networks, and of their responders alone, against lead time; beside it untrained ones.
 
@@ -96,28 +103,29 @@ def plot_lead_time(table: Table, source: str, file: str | os.PathLike) -> None:
     OSError: The file cannot be written.
   """
   groups = [group for group in (MEMBERS, UNTRAINED) if group in table['networks']]
-  figure = Figure(figsize=(1.0 + 4.4 * len(groups), 4.4), layout='constrained')
+  figure = Figure(figsize=(style.WIDTH if len(groups) > 1 else 5.0, 4.2), layout='constrained')
   panels = figure.subplots(1, len(groups), squeeze=False, sharey=True)[0]
   for axes, group in zip(panels, groups, strict=True):
     for place, (part, (colour, marker)) in enumerate(PARTS.items()):
       rows = table[(table['networks'] == group) & (table['part'] == part)]
       rows.sort('hours')
-      hours = -rows['hours'] + 0.15 * (place - 1)  # So that bars of one interval stand side by side.
+      hours = -rows['hours'] + DODGE_HOURS * (place - 1)  # So that bars of one interval stand side by side.
       bars = np.abs(np.stack([rows['tss_low'], rows['tss_high']]) - rows['tss'])
       label = part if part == WHOLE else f'{part} alone'
       axes.errorbar(hours, rows['tss'], bars, color=colour, marker=marker, capsize=2, label=label)
     axes.axhline(0, color='black', linewidth=0.6)
     axes.invert_xaxis()
     axes.set_xlabel('Lead time [h]')
-    axes.set_title(f'{group} ({rows["n"][0]})', fontsize=10)
+    axes.set_title(f'{group} ({rows["n"][0]})')
   panels[0].set_ylabel('True Skill Statistic on test pairs')
-  panels[0].legend(frameon=False, fontsize=8)
+  panels[0].legend(frameon=False)
   figure.suptitle(
     f'Responders to the unsigned flux, alone: 95 % over pairs and networks. {style.source_note(source)}', fontsize=10
   )
   style.save(figure, file)
 
 
+@style.in_style
 def plot_contribution(filters: Table, contributions: Table, source: str, file: str | os.PathLike) -> None:
   """Draws what filters of the last layer add to the logit against flux, for the strongest responder of either sign.
 
@@ -130,16 +138,17 @@ def plot_contribution(filters: Table, contributions: Table, source: str, file: s
   Raises:
     OSError: The file cannot be written.
   """
-  figure = Figure(figsize=(9.5, 4.4), layout='constrained')
+  figure = Figure(figsize=(style.WIDTH, 4.0), layout='constrained')
   last = filters[filters['layer'] == filters['layer'].max()]
   for axes, sign, word in zip(figure.subplots(1, 2), (1, -1), ('Positive', 'Negative'), strict=True):
     found = last[last['responder'] == sign]
-    axes.set_title(f'{word} responders: {len(found)} of {len(last)}', fontsize=10)
+    axes.set_title(f'{word} responders: {len(found)} of {len(last)}')
     if len(found):
       _draw_responder(axes, found[int(np.argmax(found['spread']))], contributions)
     else:
+      axes.set_axis_off()  # Nothing to measure on it; the title stays.
       axes.text(0.5, 0.5, 'none found', transform=axes.transAxes, ha='center')
-  figure.suptitle(f'{filters["name"][0]}, test pairs. {style.source_note(source)}', fontsize=10)
+  figure.suptitle(f'{filters["name"][0]}, test pairs. {style.source_note(source)}')
   style.save(figure, file)
 
 
@@ -147,7 +156,8 @@ def _draw_responder(axes: Axes, row: Table.Row, contributions: Table) -> None:
   """Draws one filter against the flux that it answers to more."""
   flux = max(FLUXES, key=lambda name: abs(row[f'{name}_per_dex']))
   added = contributions['contributions'][:, row['filter']]
-  for value, name, colour, marker in ((0, 'NE', style.BLUE, 'o'), (1, 'PE', style.ORANGE, '^')):
+  for value, name in ((0, 'NE'), (1, 'PE')):
+    colour, marker = style.CLASS_STYLES[name]
     inside = contributions['label'] == value
     values = 10.0 ** contributions[f'log_{flux}_flux'][inside]
     axes.plot(values, added[inside], marker, color=colour, markersize=4, alpha=0.6, label=name, lw=0)
@@ -160,13 +170,13 @@ def _draw_responder(axes: Axes, row: Table.Row, contributions: Table) -> None:
     f'{axes.get_title()}; the strongest: filter {row["filter"]}\n{row[f"{flux}_per_dex"]:+.2f} '
     f'[{row[f"{flux}_per_dex_low"]:+.2f}, {row[f"{flux}_per_dex_high"]:+.2f}] per factor of ten, '
     f'p = {row[f"{flux}_p"]:.3f}',
-    fontsize=9,
   )
 
 
 # --- What excites a filter ----------------------------------------------------------------------------------------
 
 
+@style.in_style
 def plot_filters(filters: Table, patches: Table, pixel_scale_mm: float, source: str, file: str | os.PathLike) -> None:
   """Draws, for each of some filters, the patches of the survey that excite it most.
 
@@ -181,7 +191,7 @@ def plot_filters(filters: Table, patches: Table, pixel_scale_mm: float, source: 
     OSError: The file cannot be written.
   """
   shown = list(dict.fromkeys(zip(patches['layer'].tolist(), patches['filter'].tolist(), strict=True)))
-  figure = Figure(figsize=(PANEL * SHOWN_PATCHES + 3.2, PANEL * max(len(shown), 1) + 1.0), layout='constrained')
+  figure = Figure(figsize=(style.WIDTH, PANEL * max(len(shown), 1) + 1.6), layout='constrained')
   panels = figure.subplots(max(len(shown), 1), SHOWN_PATCHES, squeeze=False)
   for axes in panels.ravel():
     axes.set_axis_off()
@@ -194,7 +204,8 @@ def plot_filters(filters: Table, patches: Table, pixel_scale_mm: float, source: 
       inside = slice(start, start + side)
       axes.set_axis_on()
       image = style.draw_field(axes, patch['patch'][inside, inside], pixel_scale_mm, LIMIT_GAUSS)
-      axes.tick_params(labelsize=7)
+      axes.locator_params(nbins=3)
+      axes.tick_params(labelsize=7.5, pad=1)
     favoured = 'PE' if row['contribution_pe'] > row['contribution_ne'] else 'NE'
     answer = {1: '\nresponds positively to flux', -1: '\nresponds negatively to flux'}.get(row['responder'], '')
     line[0].set_ylabel(
@@ -203,13 +214,13 @@ def plot_filters(filters: Table, patches: Table, pixel_scale_mm: float, source: 
       fontsize=8,
     )
   for axes in panels[-1]:
-    axes.set_xlabel('[Mm]', fontsize=8)
+    axes.set_xlabel('[Mm]')
   if image:
-    figure.colorbar(image, ax=panels, label='Line-of-sight field [G]', extend='both', fraction=0.03)
+    bar = {'location': 'bottom', 'shrink': 0.6, 'aspect': 40}
+    figure.colorbar(image, ax=panels, label='Line-of-sight field [G]', extend='both', **bar)
   figure.suptitle(
     f'{filters["name"][0]}: where its most important filters are most active, in test maps of different pairs\n'
-    f'(patch: what the filter looks at, as the network sees it; north up, west to the right unless it mirrors maps). '
+    '(patch: what the filter looks at, as the network sees it; north up, west to the right unless it mirrors maps).\n'
     f'{style.source_note(source)}',
-    fontsize=9,
   )
   style.save(figure, file)

@@ -1,5 +1,6 @@
 """Pictures of a scan: the emergence map on its magnetogram, and places over time."""
 
+import datetime
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,7 +31,7 @@ from hearjax.report.forecast_plots import heading
 from hearjax.verification.scores import BALANCED
 
 FIELD_LIMIT_GAUSS = 300.0  # Saturation of the grey scale, as in the pictures of `score`.
-SHOWN_PX = 1200  # Per longer side: more pixels than that are not seen.
+SHOWN_PX = 700  # Per longer side: more pixels than that are not seen.
 COLOUR_MAP = 'plasma'
 HATCH, HATCH_COLOUR = '//', '0.75'
 ALARM = '#FFB000'  # Seen on grey and on the colours of the map.
@@ -46,6 +47,7 @@ AREA, SMALL_AREA, MANY = 110, 35, 40  # Of a circle [points^2], and from which n
 # --- The disk ---------------------------------------------------------------------------------------------------------
 
 
+@style.in_style
 def plot_scan(
   magnetogram: GenericMap,
   drawn: DiskMap,
@@ -68,7 +70,7 @@ def plot_scan(
     The figure; `style.save` writes it.
   """
   size_y, size_x = magnetogram.data.shape
-  figure = Figure(figsize=(15.0, float(np.clip(2.9 + 6.4 * size_y / size_x, 5.0, 11.0))), layout='constrained')
+  figure = Figure(figsize=(11.0, float(np.clip(2.6 + 4.7 * size_y / size_x, 4.5, 9.0))), layout='constrained')
   left, right = (figure.add_subplot(1, 2, number, projection=magnetogram.wcs) for number in (1, 2))
   image = _draw_field(left, magnetogram)
   norm = _draw_probability(right, magnetogram, drawn, alarms)
@@ -84,13 +86,12 @@ def plot_scan(
   bar = {'location': 'bottom', 'fraction': 0.04, 'pad': 0.02, 'shrink': 0.8}
   figure.colorbar(image, ax=left, label='Line-of-sight field [G]', extend='both', **bar)
   colours = ScalarMappable(norm, COLOUR_MAP)
-  label = (
-    f'Probability of emergence, where {share} of the places emerge; line: threshold {alarms.meta["threshold"]:.3g}'
-  )
+  told = f'line: the threshold, {alarms.meta["threshold"]:.3g}'
+  label = f'Probability of emergence, where {share} of the places emerge\n({told})'
   figure.colorbar(colours, ax=right, label=label, **bar).ax.axvline(
     alarms.meta['threshold'], color=style.GREEN, linewidth=2.5
   )
-  figure.legend(handles=_legend(left, alarms, regions), loc='outside lower center', ncols=4, frameon=False)
+  figure.legend(handles=_legend(left, alarms, regions), loc='outside lower center', ncols=4)
   figure.suptitle(heading(magnetogram, domain, title), fontsize=10, x=0.02, ha='left')
   return figure
 
@@ -100,7 +101,7 @@ def _draw_field(axes: WCSAxes, magnetogram: GenericMap) -> AxesImage:
   skip = max(1, -(-max(size_x, size_y) // SHOWN_PX))
   shown = _binned(magnetogram.data, skip)
   extent = (-0.5, -0.5 + skip * shown.shape[1], -0.5, -0.5 + skip * shown.shape[0])
-  look = {'cmap': 'gray', 'vmin': -FIELD_LIMIT_GAUSS, 'vmax': FIELD_LIMIT_GAUSS, 'interpolation': 'nearest'}
+  look = {'cmap': style.FIELD_MAP, 'vmin': -FIELD_LIMIT_GAUSS, 'vmax': FIELD_LIMIT_GAUSS, 'interpolation': 'nearest'}
   return axes.imshow(shown, extent=extent, origin='lower', **look)
 
 
@@ -234,6 +235,7 @@ def _legend(axes: WCSAxes, alarms: Table, regions: Table | None) -> list[Artist]
 # --- Over time --------------------------------------------------------------------------------------------------------
 
 
+@style.in_style
 def plot_history(
   history: Table,
   places: Table,
@@ -252,40 +254,44 @@ def plot_history(
     emergences: Columns `noaa`, `emergence_time`, `longitude`, `latitude` [deg]; None where none are known.
     near_mm: How far from a place an emergence is shown with it [Mm].
   """
+  times = np.sort(np.asarray(history['time'], str))
+  middle = Time([times[0], times[-1]]).mean().datetime
   shown = places[np.argsort(-np.asarray(places['peak']))[:SHOWN_PLACES]]
-  figure = Figure(figsize=(9.0, 0.8 + 1.5 * len(shown)), layout='constrained')
+  figure = Figure(figsize=(style.WIDTH, 0.8 + 1.25 * len(shown)), layout='constrained')
   grid = np.atleast_1d(figure.subplots(len(shown), sharex=True, sharey=True))
   for axes, row in zip(grid, shown, strict=True):
     own = history[np.asarray(history['place']) == row['place']]
     _draw_place(axes, own, row, threshold)
     if emergences is not None:
       for known in emergences[separation_mm(Table(row), emergences)[0] <= near_mm]:
-        _draw_emergence(axes, known)
+        _draw_emergence(axes, known, middle)
   locator = AutoDateLocator(minticks=3, maxticks=8)
   grid[-1].xaxis.set_major_locator(locator)
   grid[-1].xaxis.set_major_formatter(ConciseDateFormatter(locator))
   grid[-1].set_xlabel('Time (UTC)')
-  figure.supylabel('Probability of emergence', fontsize=10)
+  figure.supylabel('Probability of emergence')
   lines = [f'The {len(shown)} of {len(places)} places with the highest peaks; dashed: the threshold {threshold:.3g}']
-  if source == 'simulated':
+  if style.is_simulated(source):
     lines.append('Network trained on a simulated survey: the probability is no forecast.')
-  figure.suptitle('\n'.join(lines), fontsize=10)
+  figure.suptitle('\n'.join(lines))
   return figure
 
 
-def _draw_emergence(axes: Axes, known: Row) -> None:
+def _draw_emergence(axes: Axes, known: Row, middle: datetime.datetime) -> None:
   when = Time(str(known['emergence_time'])).datetime
-  axes.axvline(when, color=style.RED, linewidth=1.2)
-  where = {'xycoords': ('data', 'axes fraction'), 'textcoords': 'offset points', 'va': 'top', 'fontsize': 8}
-  axes.annotate(f'NOAA {known["noaa"]} emerges', (when, 1), (3, -3), color=style.RED, **where)
+  axes.axvline(when, color=style.BLUE, linewidth=1.2)
+  right = when < middle  # Of the line, where there is room.
+  where = {'xycoords': ('data', 'axes fraction'), 'textcoords': 'offset points', 'va': 'bottom', 'fontsize': 8}
+  align = {'ha': 'left' if right else 'right', 'color': style.BLUE}
+  axes.annotate(f'NOAA {known["noaa"]} emerges', (when, 0), (3 if right else -3, 2), **align, **where)
 
 
 def _draw_place(axes: Axes, own: Table, row: Row, threshold: float) -> None:
   when = [Time(str(time)).datetime for time in own['time']]  # None at a place that no map shows any more.
   probability, spread = np.asarray(own['probability']), np.asarray(own['probability_std'])
   low, high = np.clip([probability - spread, probability + spread], 0, 1)
-  axes.fill_between(when, low, high, color=style.SKY, alpha=0.4, linewidth=0)
-  axes.plot(when, probability, color=style.BLUE, marker='.', markersize=4, linewidth=1)
+  axes.fill_between(when, low, high, color=style.GROUP_STYLES[style.MEMBERS][0], alpha=style.BAND, linewidth=0)
+  axes.plot(when, probability, color=style.GROUP_STYLES[style.MEMBERS][0], marker='.', markersize=4, linewidth=1)
   axes.axhline(threshold, color=style.GREY, linestyle='--', linewidth=0.9)
   axes.axvline(Time(str(row['first_alarm'])).datetime, color=style.BLACK, linestyle=':', linewidth=1)
   named = f', NOAA {row["noaa"]}' if row['noaa'] else ''

@@ -11,25 +11,10 @@ from sklearn.metrics import roc_curve
 
 from hearjax.checks import UserError
 from hearjax.report import style
+from hearjax.report.style import label_of, style_of
 from hearjax.verification.calibration import EACH, HALF, ONE, OWN, calibrate
 from hearjax.verification.reliability import reliability_curve
 
-LABELS = {
-  'cnn': 'CNN',
-  'da_flux': 'DA, unsigned flux',
-  'da_linear': 'DA, linear',
-  'da_quadratic': 'DA, quadratic',
-  'da_kernel': 'DA, kernel density',
-}
-# Shapes say the same again.
-STYLES = {
-  'cnn': (style.RED, 'o'),
-  'da_flux': (style.BLUE, 's'),
-  'da_linear': (style.GREEN, '^'),
-  'da_quadratic': (style.PURPLE, 'v'),
-  'da_kernel': (style.BLACK, 'D'),
-}
-OTHER_STYLES = ((style.ORANGE, 'P'), (style.SKY, 'X'), (style.GREY, '*'))
 THRESHOLDS = {
   OWN: 'threshold of the model',
   HALF: 'threshold 0.5',
@@ -37,21 +22,10 @@ THRESHOLDS = {
   EACH: 'calibrated for each lead time',
 }
 DODGE_HOURS = 0.35  # Between the bars of neighbouring models, which would hide each other.
-COLUMNS = 3  # Of panels in a figure.
 BAND_RESAMPLES = 200
 
 
-def label_of(model: str) -> str:
-  """Returns what a model is called in a figure."""
-  return LABELS.get(model, style.literal(model))
-
-
-def style_of(model: str, models: Sequence[str]) -> tuple[str, str]:
-  """Returns the colour and the marker of a model among those that are drawn."""
-  others = [name for name in models if name not in STYLES]
-  return STYLES[model] if model in STYLES else OTHER_STYLES[others.index(model) % len(OTHER_STYLES)]
-
-
+@style.in_style
 def plot_skill(skill: Table, path: str | os.PathLike, rule: str = EACH) -> None:
   """Draws the TSS of each model against time, with both 95 % intervals; time runs to the right, towards emergence.
 
@@ -65,7 +39,7 @@ def plot_skill(skill: Table, path: str | os.PathLike, rule: str = EACH) -> None:
   """
   skill = skill[skill['threshold_rule'] == rule]
   models = list(dict.fromkeys(skill['model']))
-  figure = Figure(figsize=(7.2, 4.6), layout='constrained')
+  figure = Figure(figsize=(style.WIDTH, 5.0), layout='constrained')
   axes = figure.subplots()
   axes.axhline(0, color='0.4', linewidth=0.8)
   axes.axvline(0, color='0.4', linewidth=0.8, linestyle=':')
@@ -96,12 +70,12 @@ def plot_skill(skill: Table, path: str | os.PathLike, rule: str = EACH) -> None:
   axes.set_title(
     f'{n_pairs} pairs, {THRESHOLDS[rule]}; bars: 95 % over pairs, thin over folds and training, too\n'
     f'{style.source_note(skill.meta.get("survey_source"))}',
-    fontsize=10,
   )
-  figure.legend(loc='outside lower center', ncols=3, frameon=False, fontsize=9)
+  figure.legend(loc='outside lower center', ncols=3)
   style.save(figure, path)
 
 
+@style.in_style
 def plot_reliability(tables: Sequence[Table], interval: int, path: str | os.PathLike) -> None:
   """Draws the ROC curves of all models, and the reliability of each, at one interval.
 
@@ -125,9 +99,8 @@ def plot_reliability(tables: Sequence[Table], interval: int, path: str | os.Path
       parts[model] = part
   if not parts:
     raise UserError(f'No model has forecasts for both classes at interval {interval}: there is no ROC curve to draw.')
-  columns = min(len(parts) + 1, COLUMNS)
-  lines = -(-(len(parts) + 1) // columns)
-  figure = Figure(figsize=(3.4 * columns, 3.5 * lines + 0.5), layout='constrained')
+  lines, columns = style.grid_of(len(parts) + 1)
+  figure = Figure(figsize=(2.8 * columns, 2.9 * lines + 0.4), layout='constrained')
   panels = figure.subplots(lines, columns, squeeze=False).ravel()
   for axes in panels[len(parts) + 1 :]:
     axes.remove()
@@ -136,14 +109,14 @@ def plot_reliability(tables: Sequence[Table], interval: int, path: str | os.Path
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect='equal')
   panels[0].set(xlabel='False alarm rate (POFD)', ylabel='Detection rate (POD)', title='ROC')
   for axes, (model, part) in zip(panels[1:], parts.items(), strict=False):
-    colour, _ = style_of(model, models)
+    colour, marker = style_of(model, models)
     false_alarms, hits, _ = roc_curve(part['label'], part['probability'], drop_intermediate=False)
-    panels[0].plot(false_alarms, hits, color=colour, linewidth=1.4, label=label_of(model))
+    panels[0].plot(false_alarms, hits, color=colour, marker=marker, markevery=0.15, markersize=4, label=label_of(model))
     axes.set(xlabel='Forecast probability', ylabel='Observed frequency', title=label_of(model))
     _draw_reliability(axes, part, colour)
-  panels[0].legend(loc='lower right', frameon=False, fontsize=8)
-  panels[1].legend(loc='upper left', frameon=False, fontsize=8)
-  figure.suptitle(f'Interval TI{interval:+03d}. {style.source_note(tables[0].meta.get("survey_source"))}', fontsize=10)
+  panels[0].legend(loc='lower right', frameon=True, edgecolor='none', fontsize=8)
+  panels[1].legend(loc='upper left', frameon=True, edgecolor='none', fontsize=8)
+  figure.suptitle(f'Interval TI{interval:+03d}. {style.source_note(tables[0].meta.get("survey_source"))}')
   style.save(figure, path)
 
 
@@ -155,5 +128,5 @@ def _draw_reliability(axes: Axes, part: Table, colour: str) -> None:
   axes.plot(plain['probability'], plain['frequency'], color='0.5', linewidth=1, label='as it came')
   axes.plot(calibrated['probability'], calibrated['frequency'], color=colour, linewidth=1.6, label='calibrated, 95 %')
   axes.fill_between(
-    calibrated['probability'], calibrated['low'], calibrated['high'], color=colour, alpha=0.2, linewidth=0
+    calibrated['probability'], calibrated['low'], calibrated['high'], color=colour, alpha=style.BAND, linewidth=0
   )

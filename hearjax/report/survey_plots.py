@@ -21,6 +21,7 @@ LETTERS = 'abcd'
 WAVELENGTHS_MM = (3, 4, 6, 10, 20, 40)
 
 
+@style.in_style
 def plot_pairs(survey: Survey, path: str | os.PathLike, pairs: int = 2) -> None:
   """Draws the first pairs of a survey through its intervals, the emerging region above its control region.
 
@@ -34,7 +35,7 @@ def plot_pairs(survey: Survey, path: str | os.PathLike, pairs: int = 2) -> None:
   """
   pairs = min(pairs, len(survey.pair_ids))
   intervals = sorted({int(interval) for interval in survey.interval})
-  figure = Figure(figsize=(1.5 * len(intervals) + 1.3, 3.15 * pairs + 0.5), layout='constrained')
+  figure = Figure(figsize=(min(1.45 * len(intervals) + 1.2, style.WIDTH), 2.9 * pairs + 0.9), layout='constrained')
   axes = figure.subplots(2 * pairs, len(intervals), squeeze=False)
   for row, (pair, label) in enumerate((pair, label) for pair in range(pairs) for label in (1, 0)):
     for column, interval in enumerate(intervals):
@@ -43,21 +44,26 @@ def plot_pairs(survey: Survey, path: str | os.PathLike, pairs: int = 2) -> None:
       image = style.draw_field(
         axis, survey.field[found[0]] if found.size else np.full((1, 1), np.nan), survey.pixel_scale_mm
       )
-      axis.set(xticks=[], yticks=[])
+      axis.tick_params(labelbottom=row == 2 * pairs - 1, labelleft=column == 0, labelsize=7.5, pad=2)
+      axis.locator_params(nbins=3)
+      if row == 2 * pairs - 1:
+        axis.set_xlabel('West [Mm]')
       if row == 0 and found.size:
-        axis.set_title(f'TI{interval:+03d}, {survey.hours[found[0]]:+.1f} h', fontsize=9)
+        axis.set_title(f'TI{interval:+03d}, {survey.hours[found[0]]:+.1f} h')
       if column == 0:
         kind = 'emerging region' if label else 'control region'
-        axis.set_ylabel(f'{survey.pair_ids[pair]}\n{kind}', fontsize=8)
+        axis.set_ylabel(f'{style.literal(survey.pair_ids[pair])}\n{kind}\nNorth [Mm]', fontsize=8)
   side_mm = survey.field.shape[-1] * survey.pixel_scale_mm
   figure.suptitle(
-    f'{style.source_note(survey.source)}; 410 min means, {side_mm:.0f} Mm wide, north up, west right',
-    fontsize=10,
+    f'{style.source_note(survey.source)}; {side_mm:.0f} Mm wide, north up, west right',
   )
-  figure.colorbar(image, ax=axes, label='Line-of-sight field [G]', extend='both', shrink=0.6, aspect=30)
+  figure.colorbar(
+    image, ax=axes, location='bottom', label='Line-of-sight field [G]', extend='both', shrink=0.6, aspect=40
+  )
   style.save(figure, path)
 
 
+@style.in_style
 def plot_comparison(
   survey: Survey, real: Mapping[str, np.ndarray], path: str | os.PathLike, noun: str = 'HMI frame'
 ) -> None:
@@ -81,21 +87,23 @@ def plot_comparison(
   real_tiles = [quiet_tiles(complete_tiles(name, field)) for name, field in real.items()]
   simulated = np.concatenate([complete_tiles(survey.source, field) for field in controls])
 
-  figure = Figure(figsize=(11, 10), layout='constrained')
+  figure = Figure(figsize=(style.WIDTH, 8.6), layout='constrained')
   upper, lower = figure.subfigures(2, 1, height_ratios=(2, 1.1))
   axes = upper.subplots(2, PATCHES_PER_ROW)
   for axis, letter, (name, field) in zip(axes[0], LETTERS, real.items(), strict=False):
     style.draw_field(axis, field, survey.pixel_scale_mm)
-    axis.set_title(f'({letter}) {noun}\n' + '\n'.join(textwrap.wrap(name, 34)), fontsize=8)
+    axis.set_title(f'({letter}) {noun}\n' + '\n'.join(textwrap.wrap(name, 22)), fontsize=8)
   # From quiet to full, so that the choice shows the range and not the best.
   order = np.argsort(np.mean(np.abs(controls), axis=(1, 2)))
   for axis, quantile in zip(axes[1], np.linspace(0, 1, PATCHES_PER_ROW), strict=True):
     field = controls[order[round(quantile * (len(order) - 1))]]
     image = style.draw_field(axis, field, survey.pixel_scale_mm)
-    axis.set_title(f'{survey.source} control,\n{100 * quantile:.0f} % quantile of mean |B|', fontsize=8)
+    axis.set_title(f'{style.literal(survey.source)} control,\n{100 * quantile:.0f} % quantile of mean |B|', fontsize=8)
   for axis in axes.flat:
     axis.set_axis_off()
-  upper.colorbar(image, ax=axes, label='Line-of-sight field [G]', extend='both', shrink=0.6, aspect=30)
+  upper.colorbar(
+    image, ax=axes, location='bottom', label='Line-of-sight field [G]', extend='both', shrink=0.6, aspect=40
+  )
 
   left, right = lower.subplots(1, 2)
   for tiles, letter, colour in zip(real_tiles, LETTERS, COLOURS, strict=False):
@@ -113,11 +121,10 @@ def plot_comparison(
   right.invert_xaxis()
   right.set_xticks(WAVELENGTHS_MM, [str(length) for length in WAVELENGTHS_MM])
   right.xaxis.set_minor_formatter(NullFormatter())
-  left.legend(fontsize=7, frameon=False)
+  left.legend(fontsize=7.5)
   figure.suptitle(
     f'{style.source_note(survey.source)}. Its maps are 410 min means; '
-    'the real ones are single frames (noisier, sharper), chosen for an active region or plage',
-    fontsize=10,
+    '\nthe real ones are single frames (noisier, sharper), chosen for an active region or plage',
   )
   style.save(figure, path)
 

@@ -12,7 +12,6 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Callable, Iterable
 
 import numpy as np
 from astropy import units as u
@@ -22,6 +21,7 @@ from astropy.time import Time, TimeDelta
 from sunpy.coordinates import sun as ephemeris
 
 from hearjax.files import plain, told_as_damaged, write_json, write_table, write_whole
+from hearjax.progress import Progress, silent
 from hearjax.simulate.disk import DiskSettings, Site, elements, plan_sites
 from hearjax.simulate.disk_image import RADIUS_MM, View, observe, spoil
 from hearjax.simulate.sun import Sun
@@ -42,7 +42,7 @@ def simulate_frames(
   out: str | os.PathLike,
   settings: DiskSettings,
   sun: Sun = Sun(),  # noqa: B008
-  progress: Callable[[list], Iterable] = iter,
+  progress: Progress = silent,
 ) -> pathlib.Path:
   """Simulates full-disk frames; the same settings give the same.
 
@@ -52,7 +52,7 @@ def simulate_frames(
     out: Folder to write.
     settings: What to simulate.
     sun: Parameters of the physics.
-    progress: Goes through the list of the numbers of the frames, and may show how far it is (`tqdm.tqdm`).
+    progress: Goes through the frames, and may show how far it is.
 
   Returns:
     The folder of the frames.
@@ -73,7 +73,7 @@ def simulate_frames(
   paths = [frame_path(out, time, settings) for time in times]
   missing = [n for n, path in enumerate(paths) if kinds[n] != LOST and not path.exists()]
   simulated = elements(settings, sites, views[0].l0, views[0].b0, sun) if missing else iter(())
-  for number, (position, flux) in zip(progress(list(range(max(missing, default=-1) + 1))), simulated, strict=False):
+  for number, (position, flux) in zip(progress(range(max(missing, default=-1) + 1)), simulated, strict=False):
     if number in missing:
       rng = np.random.default_rng([settings.seed, FRAME, number])
       field = observe(rng, position, flux, views[number], settings.n_45s, sun)

@@ -7,11 +7,13 @@ It shows that the code works and finds what is there; it is no evidence about th
 - `flux`: no emergence; the elements of an EAR have more flux, by the same factor at every interval.
 - `pattern`: no emergence; the centre of an EAR holds compact bipoles, that of a CR the same elements torn apart, so
   that the unsigned flux is the same.
+
+A world of one's own is a function like theirs (`World`), given to `simulate_survey` instead of a name.
 """
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.struct
@@ -20,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hearjax.checks import UserError
+from hearjax.progress import Progress, silent
 from hearjax.simulate import emergence, instrument, quiet_sun
 from hearjax.simulate.quiet_sun import Elements, QuietSun
 from hearjax.simulate.sun import Sun
@@ -34,7 +37,6 @@ from hearjax.survey.intervals import (
 )
 from hearjax.survey.survey import Survey, index_names
 
-WORLDS = ('default', 'null', 'flux', 'pattern')
 SMALLEST_SIZE = 16
 # Above every real NOAA number, so that no simulated region is taken for a real one.
 FIRST_NOAA = 90001
@@ -116,6 +118,67 @@ def draw_frames(seed: int, pairs: int) -> np.ndarray:
   return frames
 
 
+# --- The worlds ------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+  """What a world is told of a region, of which it makes one of its class.
+
+  Attributes:
+    is_ear: Whether it shall be an emerging region (PE) or a control region.
+    latitude: Heliographic latitude [deg].
+    hours: `[step]` the times of the simulation, relative to the emergence time [h].
+    quiet: Its quiet Sun, drawn alike for both classes.
+    sun: Parameters.
+  """
+
+  is_ear: bool
+  latitude: float
+  hours: np.ndarray
+  quiet: QuietSun
+  sun: Sun
+
+
+# From the generator of the region and its scene to its quiet Sun, and to what there is beside it at the times of the
+# scene. Arrays must have one size in all regions: what is not there has no flux.
+World = Callable[[np.random.Generator, Scene], tuple[QuietSun, Elements]]
+
+
+def no_elements(scene: Scene) -> Elements:
+  """Returns nothing: the elements beside the quiet Sun of a world that has none."""
+  steps = len(scene.hours)
+  return Elements(np.zeros((steps, 0, 2)), np.zeros((steps, 0)))
+
+
+def default_world(rng: np.random.Generator, scene: Scene) -> tuple[QuietSun, Elements]:
+  """An active region emerges in every EAR."""
+  region = emergence.draw_region(rng, scene.latitude, scene.sun)
+  emerging = emergence.emerging_elements(rng, region, scene.hours, scene.sun)
+  return scene.quiet, emerging.replace(flux=scene.is_ear * emerging.flux)
+
+
+def null_world(rng: np.random.Generator, scene: Scene) -> tuple[QuietSun, Elements]:
+  """Nothing tells the classes apart."""
+  return scene.quiet, no_elements(scene)
+
+
+def flux_world(rng: np.random.Generator, scene: Scene) -> tuple[QuietSun, Elements]:
+  """All elements of an EAR have more flux, by one factor."""
+  sun, quiet = scene.sun, scene.quiet
+  factor = np.exp(sun.flux_scatter * rng.normal() - sun.flux_scatter**2 / 2) * (sun.flux_ratio if scene.is_ear else 1)
+  fluxes = {'bipole_flux': factor * quiet.bipole_flux, 'surplus_flux': factor * quiet.surplus_flux}
+  return quiet.replace(**fluxes), no_elements(scene)
+
+
+def pattern_world(rng: np.random.Generator, scene: Scene) -> tuple[QuietSun, Elements]:
+  """Compact bipoles in an EAR, the same elements torn apart in a CR."""
+  return scene.quiet, emergence.pattern_elements(rng, scene.is_ear, len(scene.hours), scene.sun)
+
+
+WORLDS: dict[str, World] = {'default': default_world, 'null': null_world, 'flux': flux_world, 'pattern': pattern_world}
+
+
 # --- One region ------------------------------------------------------------------------------------------------
 
 
@@ -139,7 +202,7 @@ class Region:
 
 
 def draw_elements(
-  seed: int, pair: int, is_ear: bool, latitude: float, size: int, world: str, sun: Sun
+  seed: int, pair: int, is_ear: bool, latitude: float, size: int, world: World, sun: Sun
 ) -> tuple[QuietSun, Elements]:
   """Draws the quiet Sun of one region, and what there is beside it in the given world."""
   level = quiet_sun.draw_level(np.random.default_rng([seed, pair, LEVEL]), sun)
@@ -147,17 +210,7 @@ def draw_elements(
   side_mm = sun.padded_size(size) * sun.pixel_scale_mm
   hale = -1 if latitude >= 0 else 1  # Cycle 24: the positive polarity leads in the south.
   quiet = quiet_sun.draw_quiet_sun(rng, level, hale, side_mm, sun)
-  hours = quiet_sun.step_hours()
-  others = Elements(np.zeros((len(hours), 0, 2)), np.zeros((len(hours), 0)))
-  if world == 'default':
-    others = emergence.emerging_elements(rng, emergence.draw_region(rng, latitude, sun), hours, sun)
-    others = others.replace(flux=is_ear * others.flux)
-  elif world == 'flux':
-    factor = np.exp(sun.flux_scatter * rng.normal() - sun.flux_scatter**2 / 2) * (sun.flux_ratio if is_ear else 1)
-    quiet = quiet.replace(bipole_flux=factor * quiet.bipole_flux, surplus_flux=factor * quiet.surplus_flux)
-  elif world == 'pattern':
-    others = emergence.pattern_elements(rng, is_ear, len(hours), sun)
-  return quiet, others
+  return world(rng, Scene(is_ear, latitude, quiet_sun.step_hours(), quiet, sun))
 
 
 def observe_region(region: Region, intervals: tuple[int, ...], size: int, sun: Sun) -> jax.Array:
@@ -189,8 +242,9 @@ def simulate_survey(
   pairs: int,
   intervals: Sequence[int] = PRE_EMERGENCE,
   size: int = 128,
-  world: str = 'default',
+  world: str | World = 'default',
   sun: Sun = Sun(),  # noqa: B008
+  progress: Progress = silent,
 ) -> Survey:
   """Simulates a survey; the same seed gives the same, and a pair does not depend on how many pairs there are.
 
@@ -199,8 +253,9 @@ def simulate_survey(
     pairs: Number of pairs, each of one EAR and one CR.
     intervals: Intervals to observe, among -5 … 1.
     size: Side of the maps [px].
-    world: One of `WORLDS`; see the head of this module.
+    world: One of `WORLDS`, see the head of this module; or a world of one's own, a function as described at `World`.
     sun: Parameters.
+    progress: Goes through the chunks of regions, and may show how far it is.
 
   Returns:
     The survey, on the host, sorted by region and interval.
@@ -215,8 +270,9 @@ def simulate_survey(
     raise UserError(f'A survey needs at least one pair, got {pairs}.')
   if size < SMALLEST_SIZE:
     raise UserError(f'Maps must be at least {SMALLEST_SIZE} px wide, got {size}; smaller ones hold no network.')
-  if world not in WORLDS:
+  if not callable(world) and world not in WORLDS:
     raise UserError(f'There is no world {world!r}; choose one of {", ".join(WORLDS)}.')
+  draw = world if callable(world) else WORLDS[world]
 
   hours = np.array([CENTRE_HOURS[interval] for interval in intervals])
   columns = np.array(intervals) - min(CENTRE_HOURS)
@@ -229,12 +285,13 @@ def simulate_survey(
 
   # A few regions at a time: bounded memory, and one compilation whatever their number.
   fields = []
-  for start in range(0, 2 * pairs, REGIONS_PER_CALL):
+  for start in progress(range(0, 2 * pairs, REGIONS_PER_CALL)):
     numbers = np.minimum(np.arange(start, start + REGIONS_PER_CALL), 2 * pairs - 1)
     drawn = [
-      draw_elements(seed, number // 2, bool(is_ear[number]), places[number].latitude, size, world, sun)
+      draw_elements(seed, number // 2, bool(is_ear[number]), places[number].latitude, size, draw, sun)
       for number in numbers
     ]
+    _check_sizes(drawn)
     quiet, others = jax.tree.map(lambda *leaves: np.stack(leaves).astype(np.float32), *drawn)
     chunk = Region(keys[numbers], quiet, others, sight[numbers].astype(np.float32), frames[numbers].astype(np.float32))
     fields.append(np.asarray(_observe_regions(chunk, intervals=intervals, size=size, sun=sun)))
@@ -272,6 +329,15 @@ def simulate_survey(
     pixel_scale_mm=sun.pixel_scale_mm,
     source='simulated',
   )
+
+
+def _check_sizes(drawn: Sequence[tuple[QuietSun, Elements]]) -> None:
+  shapes = sorted({np.shape(others.flux) for _, others in drawn})
+  if len(shapes) > 1:
+    raise UserError(
+      f'The world gives [step, element] {shapes[0]} in one region and {shapes[1]} in another; give all regions as many '
+      'elements, with no flux where there is none.'
+    )
 
 
 def describe(seed: int, world: str, sun: Sun) -> dict[str, Any]:

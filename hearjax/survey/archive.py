@@ -18,6 +18,7 @@ from astropy.table import Table
 import hearjax
 from hearjax.checks import UserError
 from hearjax.files import read_table, write_table, write_whole
+from hearjax.progress import Progress, silent
 from hearjax.solar import postel_header
 from hearjax.survey.headers import Cards, field_unit, is_gauss, read_cards, told_as_damage
 from hearjax.survey.index import build_survey, check_pairs, check_rows, region_file, survey_table
@@ -62,7 +63,11 @@ def write_region(root: str | os.PathLike, survey: Survey, stamp: str = '') -> No
 
 
 def write_survey(
-  root: str | os.PathLike, survey: Survey, meta: dict[str, Any] | None = None, overwrite: bool = False
+  root: str | os.PathLike,
+  survey: Survey,
+  meta: dict[str, Any] | None = None,
+  overwrite: bool = False,
+  progress: Progress = silent,
 ) -> None:
   """Writes a survey archive: the region files first, the index last.
 
@@ -71,6 +76,7 @@ def write_survey(
     survey: What to write, any order.
     meta: Further keys of the index (seed, query, world, …).
     overwrite: Replace the archive that is there.
+    progress: Goes through the regions, and may show how far it is.
 
   Raises:
     UserError: The survey is empty, or a region_id cannot name a file.
@@ -86,7 +92,7 @@ def write_survey(
   survey = survey.select(np.lexsort((survey.interval, survey.region_names())))
   region = survey.region
   starts = np.flatnonzero(np.diff(region, prepend=-1))
-  for start, stop in zip(starts, [*starts[1:], len(survey)], strict=True):
+  for start, stop in progress(list(zip(starts, [*starts[1:], len(survey)], strict=True))):
     write_region(root, survey.select(slice(start, stop)))
   write_index(root, survey, meta)
 
@@ -122,7 +128,12 @@ def write_index(root: str | os.PathLike, survey: Survey, meta: dict[str, Any] | 
 # --- Reading ----------------------------------------------------------------------------------------------------
 
 
-def read_survey(root: str | os.PathLike, max_missing: float = 0.2, scratch: str | os.PathLike | None = None) -> Survey:
+def read_survey(
+  root: str | os.PathLike,
+  max_missing: float = 0.2,
+  scratch: str | os.PathLike | None = None,
+  progress: Progress = silent,
+) -> Survey:
   """Reads an archive and checks it.
 
   Args:
@@ -130,6 +141,7 @@ def read_survey(root: str | os.PathLike, max_missing: float = 0.2, scratch: str 
     max_missing: Largest fraction of non-finite pixels that a magnetogram may have.
     scratch: Folder for a file of the uncompressed maps, which is then mapped into memory instead of held there: for a
       survey larger than the memory. It has no name and is gone with the survey. None holds the maps in memory.
+    progress: Goes through the files, and may show how far it is.
 
   Returns:
     The survey, sorted as in the index, on the host.
@@ -141,7 +153,7 @@ def read_survey(root: str | os.PathLike, max_missing: float = 0.2, scratch: str 
   """
   root = pathlib.Path(root)
   table = read_index(root)
-  field = _read_fields(root, table, scratch)
+  field = _read_fields(root, table, scratch, progress)
   survey = build_survey(table, field, float(table.meta['pixel_scale_mm']), str(table.meta['source']))
   _check_missing(survey, max_missing)
   return survey.replace(folder=str(root.resolve()))
@@ -232,10 +244,10 @@ def _check_missing(survey: Survey, max_missing: float) -> None:
     )
 
 
-def _read_fields(root: pathlib.Path, table: Table, scratch: str | os.PathLike | None) -> np.ndarray:
+def _read_fields(root: pathlib.Path, table: Table, scratch: str | os.PathLike | None, progress: Progress) -> np.ndarray:
   files, planes = np.asarray(table['file']), np.asarray(table['plane'])
   field = None
-  for name in dict.fromkeys(files.tolist()):
+  for name in progress(list(dict.fromkeys(files.tolist()))):
     try:
       maps, _ = read_region_maps(_inside(root, name))
     except FileNotFoundError as error:

@@ -10,7 +10,7 @@ from astropy.table import Table
 from astropy.time import Time
 
 from hearjax.checks import UserError
-from hearjax.survey.intervals import check_hours
+from hearjax.survey.intervals import CENTRE_HOURS, check_hours, check_intervals, end_hours, start_hours
 from hearjax.survey.survey import Survey, index_names
 
 # Column name -> (unit, type) of the numbers that a magnetogram carries. `mjd` is written as the ISO string `time_mid`.
@@ -33,6 +33,9 @@ PLANE = {'plane': (None, np.int32)}
 STRINGS = ('region_id', 'pair_id', 'kind', 'time_mid', 'file')
 COLUMNS = (*STRINGS, *NUMBERS, *PLANE)
 KIND_OF_LABEL = {1: 'EAR', 0: 'CR'}
+# What holds of a magnetogram of which nothing else is told.
+UNTOLD = {'noaa': 0, 'n_frames': 1, 'quality': 0}
+HOURS_OF_INTERVAL = {'hours': CENTRE_HOURS.__getitem__, 'hours_start': start_hours, 'hours_end': end_hours}
 
 
 def region_file(region_id: str) -> str:
@@ -83,6 +86,47 @@ def build_survey(table: Table, field: np.ndarray, pixel_scale_mm: float, source:
     pixel_scale_mm=pixel_scale_mm,
     source=source,
   )
+
+
+def make_survey(field: np.ndarray, table: Table, pixel_scale_mm: float, source: str) -> Survey:
+  """Makes a survey of one's own magnetograms and a table that says what each is, with every check of an archive.
+
+  Args:
+    field: `[n, y, x]` line-of-sight field [G], NaN where missing; square, north up and west to the right.
+    table: A row for each map: `region_id`, `pair_id`, `kind` (EAR or CR), `interval` (-5 to 1), `time_mid` (ISO, UTC),
+      `latitude`, `longitude` (Carrington) and `cmd` of the centre [deg], `mu`. Where they lack, `hours`, `hours_start`
+      and `hours_end` relative to the emergence time [h] are those of the interval, and `noaa`, `n_frames` and `quality`
+      are 0, 1 and 0. Other columns are ignored.
+    pixel_scale_mm: Side of a pixel [Mm].
+    source: Where the magnetograms come from: what figures and tables say of them.
+
+  Raises:
+    UserError: The maps are not square or not as many as the rows, or the rows are not as those of an archive must be.
+  """
+  where, table = 'The table', table.copy()
+  field = np.asarray(field, np.float32)
+  if field.ndim != 3 or field.shape[1] != field.shape[2] or len(field) != len(table):
+    raise UserError(f'Square maps [n, y, x] are needed, one for each of {len(table)} rows; got shape {field.shape}.')
+  needed = [name for name in ('region_id', 'kind', 'interval') if name not in table.colnames]
+  if needed:
+    raise UserError(f'{where} lacks the columns {", ".join(needed)}.')
+  names, intervals = (np.asarray(table[name]).tolist() for name in ('region_id', 'interval'))
+  if not set(HOURS_OF_INTERVAL) <= set(table.colnames):
+    check_intervals(sorted(set(intervals)))
+  derived = {name: [value] * len(table) for name, value in UNTOLD.items()}
+  derived |= {
+    name: list(map(hours, intervals)) for name, hours in HOURS_OF_INTERVAL.items() if name not in table.colnames
+  }
+  for name, values in derived.items():
+    if name not in table.colnames:
+      table[name] = values
+  table['label'] = (np.asarray(table['kind'], str) == KIND_OF_LABEL[1]).astype(np.int32)
+  table['file'] = [region_file(str(name)) for name in names]
+  table['plane'] = [names[:row].count(name) for row, name in enumerate(names)]
+  table['missing'] = np.zeros(len(table), np.float32)  # Counted in the maps.
+  checked = check_rows(where, table)
+  check_pairs(where, checked)
+  return build_survey(checked, field, float(pixel_scale_mm), source)
 
 
 def check_rows(where: str, table: Table) -> Table:

@@ -16,7 +16,7 @@ def save_state(directory: str | os.PathLike, state: MemberState) -> None:
   """Writes the state of a member as that of its epoch, and removes the one before.
 
   Two items are stored apart: `params`, what predictions are made with, and `training`, all that resuming needs. Only
-  the latest epoch is kept, since the state itself carries the best parameters.
+  the latest epoch is kept.
 
   Args:
     directory: The member's folder.
@@ -26,7 +26,7 @@ def save_state(directory: str | os.PathLike, state: MemberState) -> None:
     OSError: It cannot be written; the checkpoint before it stays.
   """
   directory = pathlib.Path(directory).resolve()
-  items = ocp.args.Composite(params=ocp.args.StandardSave(state.best), training=ocp.args.StandardSave(state))
+  items = ocp.args.Composite(params=ocp.args.StandardSave(state.average), training=ocp.args.StandardSave(state))
   # Synchronous: a checkpoint is about a megabyte, and is then complete before the run goes on.
   options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
   try:

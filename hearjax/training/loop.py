@@ -88,21 +88,12 @@ def _evaluate_in_one_program(params, field, rows, *, model):
 
 @functools.partial(jax.jit, static_argnames='settings')
 def _end_epoch(states, logits, label, weight, *, settings):
-  """Validates a group and keeps the best; returns the states and `[member]` validation losses."""
+  """Validates a group at the end of an epoch; returns the states and `[member]` validation losses."""
 
-  def of_member(state, logits, label, weight):
-    loss = jnp.average(cross_entropy(logits, label), weights=weight)
-    better = (loss < state.best_loss) & ~is_over(state, settings)
-    epoch = state.epoch + ~is_over(state, settings)
-    state = state.replace(
-      epoch=epoch,
-      best=jax.tree.map(lambda new, old: jnp.where(better, new, old), state.average, state.best),
-      best_loss=jnp.where(better, loss, state.best_loss),
-      best_epoch=jnp.where(better, epoch, state.best_epoch),
-    )
-    return state, loss
+  def loss_of(logits, label, weight):
+    return jnp.average(cross_entropy(logits, label), weights=weight)
 
-  return jax.vmap(of_member)(states, logits, label, weight)
+  return states.replace(epoch=states.epoch + ~is_over(states, settings)), jax.vmap(loss_of)(logits, label, weight)
 
 
 # --- What they are shown ----------------------------------------------------------------------------------------
@@ -162,7 +153,7 @@ def train_members(
     feed: All maps of the survey.
     label: `[n]` all labels.
     train_rows: Rows to learn from, for each member.
-    validation_rows: Rows that stop the training, for each member.
+    validation_rows: Rows that tell how it goes, for each member.
     keys: `[member]` keys.
     model: The network.
     tx: From `build_optimizer`, built once for all members.

@@ -20,7 +20,7 @@ from hearjax.survey.survey import Survey, checksum
 from hearjax.training.ensemble import Ensemble
 from hearjax.training.settings import RunSettings, numeric_settings, parse_settings
 from hearjax.training.step import Params
-from hearjax.training.workdir import PRODUCT, SPLITS_NAME, read_config
+from hearjax.training.workdir import PRODUCT, SPLITS_NAME, TUNED, read_config
 from hearjax.verification.predictions import read_predictions
 
 
@@ -45,6 +45,7 @@ class Run:
     settings: What the run was trained with.
     ensemble: The networks.
     predictions: Table of the forecasts, each by a network that was not trained on the region (`verification`).
+    tuned: The same by copies that were tuned to each interval; None where none were.
     directory: The work directory; None where everything stayed in memory.
   """
 
@@ -53,6 +54,7 @@ class Run:
   settings: RunSettings
   ensemble: Ensemble
   predictions: Table | None
+  tuned: Table | None = None
   directory: pathlib.Path | None = None
 
   def __repr__(self) -> str:
@@ -116,7 +118,8 @@ class Run:
       )
     names = (field.name for field in dataclasses.fields(RunSettings))
     settings = parse_settings(RunSettings, {name: identity[name] for name in names})
-    return cls(survey, splits, settings, ensemble, read_predictions(workdir / PRODUCT), workdir)
+    tuned = read_predictions(workdir / TUNED) if (workdir / TUNED).is_file() else None
+    return cls(survey, splits, settings, ensemble, read_predictions(workdir / PRODUCT), tuned, workdir)
 
 
 def identity_of(survey_checksum: str, splits: Splits, settings: RunSettings) -> dict[str, Any]:

@@ -22,8 +22,8 @@ class TrainSettings:
     learning_rate: Peak of the schedule: linear warm-up over the first tenth, then half a cosine to zero.
     weight_decay: Decoupled weight decay (AdamW).
     average_decay: Decay per step of the exponential average of the parameters, which is what is validated and kept;
-      0 keeps the raw parameters.
-    patience: Epochs without a better validation loss after which the training stops.
+      0 keeps the raw parameters. The last average is kept, not that of the lowest validation loss, which falls before
+      the ranking is at its best.
     augmentation: Random changes of the maps.
   """
 
@@ -32,11 +32,10 @@ class TrainSettings:
   learning_rate: float = 1e-2
   weight_decay: float = 1e-3
   average_decay: float = 0.98
-  patience: int = 20
   augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
 
   def __post_init__(self):
-    for name in ('epochs', 'batch_size', 'patience'):
+    for name in ('epochs', 'batch_size'):
       if getattr(self, name) < 1:
         raise UserError(f'{name} must be at least 1, got {getattr(self, name)}.')
     if not (self.learning_rate > 0 and self.weight_decay >= 0 and 0 <= self.average_decay < 1):
@@ -55,6 +54,7 @@ class RunSettings:
     folds: Folds of the cross-validation, by pair.
     seeds: Networks per fold, averaged in their logits; they differ in initialisation and in the order of what they see.
     train_intervals: Intervals to learn from; empty for all before the emergence time. All are predicted in any case.
+    tuned: Also tune a copy of each network to each interval, for a comparison with analyses that are fitted to each.
     model, training: Settings of the network and of its training.
   """
 
@@ -62,6 +62,7 @@ class RunSettings:
   folds: int = 10
   seeds: int = 1
   train_intervals: tuple[int, ...] = ()
+  tuned: bool = False
   model: ModelSettings = dataclasses.field(default_factory=ModelSettings)
   training: TrainSettings = dataclasses.field(default_factory=TrainSettings)
 

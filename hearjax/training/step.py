@@ -24,12 +24,10 @@ class MemberState:
 
   Attributes:
     params: Parameters that the optimiser moves.
-    average: Their exponential average, which is what is validated.
+    average: Their exponential average, which is what is validated, and kept in the end.
     optimizer: State of the optimiser.
     step: Steps taken.
     epoch: Epochs finished.
-    best: The average parameters of the epoch with the lowest validation loss.
-    best_loss, best_epoch: That loss and epoch.
   """
 
   params: Params
@@ -37,9 +35,6 @@ class MemberState:
   optimizer: Any
   step: jax.Array
   epoch: jax.Array
-  best: Params
-  best_loss: jax.Array
-  best_epoch: jax.Array
 
 
 @functools.cache  # One object for equal settings, so that jitted steps are compiled once in a process.
@@ -57,11 +52,14 @@ def create_states(model: nn.Module, tx: optax.GradientTransformation, keys: jax.
   """Returns the states before the first step, one for each of `[member]` keys, for maps of `size` x `size` px."""
 
   def create(key: jax.Array) -> MemberState:
-    params = model.init(key, jnp.zeros((1, size, size)))
-    zero = jnp.int32(0)
-    return MemberState(params, params, tx.init(params), zero, zero, params, jnp.float32(jnp.inf), zero)
+    return begin(tx, model.init(key, jnp.zeros((1, size, size))))
 
   return jax.vmap(create)(keys)
+
+
+def begin(tx: optax.GradientTransformation, params: Params) -> MemberState:
+  """Returns the state of a member before the first step from these parameters."""
+  return MemberState(params, params, tx.init(params), step=jnp.int32(0), epoch=jnp.int32(0))
 
 
 def cross_entropy(logits: jax.Array, label: jax.Array) -> jax.Array:
@@ -70,8 +68,8 @@ def cross_entropy(logits: jax.Array, label: jax.Array) -> jax.Array:
 
 
 def is_over(state: MemberState, settings: TrainSettings) -> jax.Array | np.ndarray:
-  """Says of a member, or of each of a group, whether it has had all its epochs or its patience is over."""
-  return (state.epoch >= settings.epochs) | (state.epoch - state.best_epoch >= settings.patience)
+  """Says of a member, or of each of a group, whether it has had all its epochs."""
+  return state.epoch >= settings.epochs
 
 
 def train_step(

@@ -18,7 +18,7 @@ from hearjax.files import plain, sole_writer, told_as_damaged, write_json, write
 from hearjax.forecast.domain import DOMAIN_ENTRIES
 from hearjax.training.placement import is_first_process
 from hearjax.training.settings import RunSettings
-from hearjax.verification.predictions import PREDICTIONS
+from hearjax.verification.predictions import PREDICTIONS, tuned_name
 
 CONFIG_NAME = 'config.json'
 SPLITS_NAME = 'splits.json'
@@ -31,6 +31,7 @@ NEEDED = {
   'environment': ('survey',),
 }
 PRODUCT = f'{PREDICTIONS}/cnn.ecsv'  # Its presence marks a run as finished.
+TUNED = f'{PREDICTIONS}/{tuned_name("cnn")}.ecsv'
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'astropy', 'scikit-learn')
 
 
@@ -101,7 +102,7 @@ def open_workdir(
 def remove_run(workdir: str | os.PathLike) -> None:
   """Removes what training left in a work directory, its folds included; what others left stays."""
   workdir = pathlib.Path(workdir)
-  for name in (PRODUCT, CONFIG_NAME, SPLITS_NAME, LOG_NAME):
+  for name in (PRODUCT, TUNED, CONFIG_NAME, SPLITS_NAME, LOG_NAME):
     (workdir / name).unlink(missing_ok=True)
   if (workdir / CHECKPOINTS).exists():
     shutil.rmtree(workdir / CHECKPOINTS)

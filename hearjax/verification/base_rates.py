@@ -28,7 +28,7 @@ from hearjax.verification.intervals import pair_counts
 from hearjax.verification.predictions import interval_hours
 from hearjax.verification.resampling import confidence_interval, draw_counts
 
-SITE_MM = 48 * DEFAULT_PIXEL_SCALE_MM  # Side of the square that the default network looks at.
+SITE_MM = 48 * DEFAULT_PIXEL_SCALE_MM  # Side of the square that the discriminant analyses look at.
 DISK_DEG = 60.0  # From the centre of the disk to where magnetograms are still good; our choice.
 TAIL = 0.025  # Of a 95 % interval.
 HEADLINE = 0.01  # Rate that sentences and figures tell of, or what is nearest to it.
@@ -80,19 +80,21 @@ def base_rate_table(averaged: Table, settings: BaseRateSettings, resamples: int,
 
   Returns:
     A row for each interval and rate. Undefined scores are NaN.
-      n_ear, n_cr: Magnetograms of each class.
-      pod, pofd: Of the pairs, the same at all rates.
-      precision: Share of alarms that are followed by emergence.
-      false_alarms: Per disk and day.
-      sedi: Symmetric extremal dependence index, the same at all rates; NaN where one of the four counts is 0.
-      frequency_bias: Alarms for each emergence.
-      hss: Heidke skill score.
-      bss: Brier skill score of the calibrated probability at that rate (whatever the rule) over the constant forecast
-        of the rate.
-      value: Largest relative economic value. It is that of users whose cost-loss ratio is the rate, and is the TSS
-        (Richardson 2000, Q. J. R. Meteorol. Soc. 126, 649).
-      missed: Share of places without alarm that emerge. The value is positive, if the TSS is, for cost-loss ratios from
-        `missed` to `precision`, and for no others.
+
+    - n_ear, n_cr: Magnetograms of each class.
+    - pod, pofd: Of the pairs, the same at all rates.
+    - precision: Share of alarms that are followed by emergence.
+    - false_alarms: Per disk and day.
+    - sedi: Symmetric extremal dependence index, the same at all rates; NaN where one of the four counts is 0.
+    - frequency_bias: Alarms for each emergence.
+    - hss: Heidke skill score.
+    - bss: Brier skill score of the calibrated probability at that rate (whatever the rule) over the constant forecast
+      of the rate.
+    - value: Largest relative economic value. It is that of users whose cost-loss ratio is the rate, and is the TSS
+      (Richardson 2000, Q. J. R. Meteorol. Soc. 126, 649).
+    - missed: Share of places without alarm that emerge. The value is positive, if the TSS is, for cost-loss ratios from
+      `missed` to `precision`, and for no others.
+
     `precision`, `false_alarms` and `sedi` have 95 % intervals over pairs, for the models as they were fitted. Where not
     one alarm was false, no sample has one: the first two then end where the POFD is `largest_unseen`.
 

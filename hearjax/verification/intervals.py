@@ -24,6 +24,7 @@ from astropy import units as u
 from astropy.table import Table
 
 from hearjax.checks import UserError
+from hearjax.progress import Progress, silent
 from hearjax.survey.folds import Fold, Splits
 from hearjax.survey.survey import Survey
 from hearjax.verification.calibration import EACH, calibrate, forecast
@@ -144,7 +145,9 @@ def simultaneous_band(value: np.ndarray, samples: np.ndarray) -> np.ndarray:
 # --- With the model fitted again ------------------------------------------------------------------------------------
 
 
-def permutation_table(analyse: Analysis, survey: Survey, splits: Splits, permutations: int, seed: int) -> Table:
+def permutation_table(
+  analyse: Analysis, survey: Survey, splits: Splits, permutations: int, seed: int, progress: Progress = silent
+) -> Table:
   """Tests at each interval whether an analysis has no skill: its TSS against those of exchanged labels.
 
   Without any difference between EARs and CRs the labels of a pair's two regions may be exchanged, at all intervals
@@ -156,6 +159,7 @@ def permutation_table(analyse: Analysis, survey: Survey, splits: Splits, permuta
     splits: Its folds.
     permutations: How often labels are exchanged at random.
     seed: Seed of the exchanges.
+    progress: Goes through the exchanges, and may show how far it is.
 
   Returns:
     A row for each interval: `tss` (rule `each`); `p_value`, (1 + exchanges with that TSS or more) / (1 + exchanges)
@@ -171,7 +175,7 @@ def permutation_table(analyse: Analysis, survey: Survey, splits: Splits, permuta
   averaged = calibrate(analyse(survey, splits))
   observed = _tss(averaged)
   exchanged = []
-  for _ in range(permutations):
+  for _ in progress(range(permutations)):
     turned = rng.integers(0, 2, len(survey.pair_ids))[survey.pair]
     other = survey.replace(label=np.where(turned, 1 - survey.label, survey.label).astype(survey.label.dtype))
     exchanged.append(_tss(calibrate(analyse(other, splits))))
@@ -184,7 +188,13 @@ def permutation_table(analyse: Analysis, survey: Survey, splits: Splits, permuta
 
 
 def learning_curve(
-  analyse: Analysis, survey: Survey, splits: Splits, training_pairs: Sequence[int], draws: int, seed: int
+  analyse: Analysis,
+  survey: Survey,
+  splits: Splits,
+  training_pairs: Sequence[int],
+  draws: int,
+  seed: int,
+  progress: Progress = silent,
 ) -> Table:
   """Scores an analysis that is fitted to fewer pairs, on the same test pairs.
 
@@ -198,6 +208,7 @@ def learning_curve(
     training_pairs: How many pairs to learn from.
     draws: Random orders.
     seed: Seed of the orders.
+    progress: Goes through the draws, and may show how far it is.
 
   Returns:
     A row for each number and interval: `tss` (rule `each`), the mean over the draws, and `tss_std` between them, NaN
@@ -215,7 +226,7 @@ def learning_curve(
     raise UserError(f'A learning curve needs at least one draw, got {draws}.')
   rng = np.random.default_rng(seed)
   found: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {number: [] for number in training_pairs}
-  for _ in range(draws):
+  for _ in progress(range(draws)):
     orders = [rng.permutation(len(pairs)) for pairs in learnt]
     for number in found:
       folds = tuple(

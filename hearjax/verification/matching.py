@@ -41,7 +41,7 @@ from hearjax.survey.survey import Survey
 from hearjax.verification.calibration import calibrate, forecast
 from hearjax.verification.predictions import interval_hours
 
-CENTRAL_SQUARE_PX = 48  # What the default network and the discriminant analyses look at.
+CENTRAL_SQUARE_PX = 48  # What the discriminant analyses look at; the default network sees a little more.
 MAPS_AT_ONCE = 64
 FLUXES = (unsigned_flux, central_unsigned_flux)
 SMALL = 20  # Regions of a class below which a score says little; our choice.

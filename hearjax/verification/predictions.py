@@ -141,6 +141,11 @@ def interval_hours(table: Table) -> dict[int, float]:
   return dict(zip(intervals.tolist(), hours.round(4).tolist(), strict=True))
 
 
+def tuned_name(model: str) -> str:
+  """Returns the name under which copies of a model that are tuned to each interval forecast."""
+  return f'{model}_tuned'
+
+
 def mean_threshold(table: Table) -> float:
   """Returns the threshold of a predictions table, averaged as log odds over its members: for what no fold holds out."""
   _, first = np.unique(list(zip(table['fold'], table['seed'], strict=True)), axis=0, return_index=True)

@@ -25,6 +25,7 @@ from hearjax.verification.predictions import interval_hours
 from hearjax.verification.resampling import confidence_interval
 from hearjax.verification.scores import contingency, hss, pod, pofd, tss
 
+SURVEY_KEYS = ('survey_checksum', 'survey_source')  # Of a predictions table, as far as it has them.
 HOURS_TOLERANCE = 0.5  # Between tables of one survey [h]; the intervals are 5.3 h apart.
 
 
@@ -89,7 +90,7 @@ def skill_table(tables: Sequence[Table], resamples: int, seed: int) -> Table:
     `tss_refit_low` and `tss_refit_high` that over pairs, folds and training;
     `tss_fold_mean` and `tss_fold_std` are over the folds; `auc` and `brier` pool the folds, the latter of the
     calibrated probability for the rule `each`; `bss` is the skill of `brier` over the constant forecast of the scored
-    magnetograms' own share of events.
+    magnetograms' own share of events. Its meta keys say which survey it is of.
 
   Raises:
     UserError: `resamples` is not positive, or a model has both classes at no interval.
@@ -117,7 +118,10 @@ def skill_table(tables: Sequence[Table], resamples: int, seed: int) -> Table:
             'threshold_rule': rule,
           }
         )
-  return _with_hours(rows)
+  skill = _with_hours(rows)
+  # For figures: whether it is simulated.
+  skill.meta = {key: tables[0].meta[key] for key in SURVEY_KEYS if tables and key in tables[0].meta}
+  return skill
 
 
 def skill_mean_table(tables: Sequence[Table], resamples: int, seed: int) -> Table:

@@ -8,6 +8,7 @@ from astropy.table import Table
 from hearjax.verification.base_rates import headline_rate
 from hearjax.verification.calibration import EACH, HALF, ONE
 from hearjax.verification.certificate import Certificate
+from hearjax.verification.predictions import tuned_name
 from hearjax.verification.reliability import PROBABILITIES
 
 Products = Mapping[str, Table]
@@ -26,7 +27,7 @@ def verdict(products: Products, reference: str, certificates: Mapping[str, Certi
     ('folds', _folds(certificates, reference)),
     ('skill', _skill(products, reference)),
     ('rule', _rule(products, reference)),
-    ('rivals', _rivals(products)),
+    ('rivals', _rivals(products, reference)),
     ('flux', _flux(products, reference)),
     ('calibration', _calibration(products, reference)),
     ('base rate', _base_rate(products, reference)),
@@ -82,13 +83,21 @@ def _skill(products: Products, reference: str) -> Iterator[str]:
 
 def _rule(products: Products, reference: str) -> Iterator[str]:
   one = _of(products['skill_mean'], model=reference, threshold_rule=ONE)
+  tuned = _of(products['skill_mean'], model=tuned_name(reference), threshold_rule=EACH)
   if len(one):
-    yield f'calibrated for each lead time; with one threshold for all of them, as an operator has, {_bounds(one[0])}.'
+    copies = f'; copies tuned to each lead time, as analyses are fitted, have {_bounds(tuned[0])}' if len(tuned) else ''
+    yield (
+      'calibrated for each lead time; with one threshold for all of them, as an operator has, '
+      f'{_bounds(one[0])}{copies}.'
+    )
 
 
-def _rivals(products: Products) -> Iterator[str]:
+def _rivals(products: Products, reference: str) -> Iterator[str]:
   if 'differences_mean' in products:
     rows = _of(products['differences_mean'], threshold_rule=EACH)
+    rows = rows[rows['baseline'] != tuned_name(reference)]
+    if not len(rows):
+      return
     row = rows[int(np.argmin(rows['difference']))]
     yield (
       f'its mean TSS less that of {row["baseline"]}, the best of the {len(rows)} others: '

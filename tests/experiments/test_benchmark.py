@@ -59,7 +59,7 @@ def test_every_case_runs_in_turn_and_seconds_are_of_one_unit(monkeypatch):
 
 
 def test_operations_are_those_of_a_count_by_hand():
-  settings = ModelSettings(widths=(2, 3), kernels=(3, 1), strides=(2, 1), crop_px=0)
+  settings = ModelSettings(widths=(2, 3), kernels=(3, 1), strides=(2, 1), crop_px=0, padding='same')
   first, second = 2 * 4 * 4 * 9 * 1 * 2, 2 * 4 * 4 * 1 * 2 * 3
   assert common.forward_flop(settings, 8) == (first + second, first)
   assert common.step_flop(settings, 8) == 2 * first + 3 * second

@@ -1,12 +1,17 @@
 """The script `build_survey`: from simulated disks to a survey whose truth is known, and what users do wrong."""
 
+import contextlib
+import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import numpy as np
+import psutil
 import pytest
 from astropy.table import Table
 
@@ -55,6 +60,42 @@ def built(simulated: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> 
   assert process.returncode == 0, printed
   assert f'24 magnetograms of 4 pairs in {out}; 24 made in this run, 0 before.' in printed
   return out
+
+
+def alive_in_group(number: int) -> list[psutil.Process]:
+  """Returns the processes of a group that are more than an entry in a table."""
+  alive = []
+  for one in psutil.process_iter(['status']):
+    with contextlib.suppress(ProcessLookupError):  # It has just ended.
+      if os.getpgid(one.pid) == number and one.info['status'] != psutil.STATUS_ZOMBIE:
+        alive.append(one)
+  return alive
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_terminal_ends_all_processes_and_what_was_made_stays(built, simulated, tmp_path):
+  out, log = tmp_path / 'survey', tmp_path / 'log'
+  arguments = f'--regions={built}/regions.ecsv', f'--frames={simulated}/frames', f'--out={out}', '--intervals=-2,-1,0'
+  hearing = 'import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])'
+  line = [sys.executable, '-c', hearing, *command('build_survey', *arguments, '--workers=2')]
+  with log.open('w') as file:
+    process = subprocess.Popen(line, cwd=ROOT, stdout=file, stderr=file, start_new_session=True)
+  deadline = time.monotonic() + 200
+  while len(list(out.glob('parts/*/*.json'))) < 4 and time.monotonic() < deadline:
+    assert process.poll() is None, log.read_text()
+    time.sleep(0.02)
+  os.killpg(process.pid, signal.SIGINT)  # As a terminal does.
+  assert process.wait(60) == 130
+  while (left := alive_in_group(process.pid)) and time.monotonic() < deadline:  # The last ones may be about to end.
+    time.sleep(0.05)
+  assert not left
+  told = log.read_text()
+  assert 'Traceback' not in told
+  assert f'magnetograms that were ready are kept; go on with: hearjax build_survey --regions={built}' in told
+  assert not (out / '.build_survey.lock').exists()
+  made, known = re.search(r'(\d+) made in this run, (\d+) before', succeed('build_survey', *arguments)).groups()
+  assert int(made) + int(known) == 24 and int(known) >= 4
+  assert checksum(read_survey(out, 1.0)) == checksum(read_survey(built, 1.0))
 
 
 # --- What is known of the simulated Sun -------------------------------------------------------------------------------
@@ -129,7 +170,8 @@ def test_the_way_from_frames_to_a_map_of_the_disk(built, simulated, tmp_path, mo
   monkeypatch.setattr(reproduce, 'QUICK', {**reproduce.QUICK, 'epochs': 3})
   printed = succeed('reproduce', '--from_frames', '--quick', f'--workdir={workdir}', '--resamples=50')
   steps = [line.split()[2] for line in printed.splitlines() if line.startswith('$ hearjax')]
-  assert steps == ['simulate_frames', 'train', 'verify', 'scan']
+  assert steps == ['simulate_frames', 'train', 'verify', 'scan', 'report']
+  assert printed.endswith(f'The report: {workdir / "report.html"}\n')
   assert 'folds:       certified: 4 pairs in 3 folds' in printed
   assert 'trained on a simulated survey: the probability is no forecast' in printed
   known = Table.read(workdir / 'scan' / 'emergences.ecsv', format='ascii.ecsv')

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from experiments.train import ProgressBar, board_writer
+from experiments.train import board_writer
+from hearjax import progress
 from tests.conftest import QUICK
-from tests.scripts import ROOT, as_user, command, fail, succeed, written_elsewhere
+from tests.scripts import ROOT, as_user, command, fail, in_process, succeed, written_elsewhere
 
 
 def predictions(workdir):
@@ -181,22 +182,40 @@ def line(fold, epoch, finished=False):
 
 def test_tensorboard_files_are_written_where_asked_for(tmp_path):
   pytest.importorskip('tensorboardX')
-  write, found = board_writer(tmp_path / 'board'), b''
-  for epoch in range(1, 100):  # A thread of its own writes them, when it comes to it.
-    write(line(0, epoch))
-    (events,) = (tmp_path / 'board').glob('events.out.tfevents.*')
-    found = events.read_bytes()
-    if found.count(b'fold00_seed0/') >= 3:
-      break
-    time.sleep(0.05)
+  with board_writer(tmp_path / 'board') as write:
+    write(line(0, 1))
+  (events,) = (tmp_path / 'board').glob('events.out.tfevents.*')
+  found = events.read_bytes()
   for key in ('loss', 'validation_loss', 'validation_tss'):
     assert f'fold00_seed0/{key}'.encode() in found
 
 
-def test_the_bar_counts_all_epochs_once(capsys):
-  # Two networks of three epochs; the first had two of them before it was interrupted.
-  bar = ProgressBar(2, 3, [line(0, 1), line(0, 2)])
-  for each in (line(0, 3, True), line(1, 1), line(1, 2, True)):  # The second one stops early.
-    bar(each)
-  bar.close()
-  assert '6/6' in capsys.readouterr().err
+def test_curves_are_those_of_this_run(quick_survey, finished, tmp_path):
+  pytest.importorskip('tensorboardX')
+  workdir = shutil.copytree(finished, tmp_path / 'a work')
+  (workdir / 'tensorboard').mkdir()
+  (workdir / 'tensorboard' / 'events.out.tfevents.old').touch()
+  arguments = f'--survey={quick_survey}', f'--workdir={workdir}', *QUICK, '--overwrite', '--tensorboard'
+  printed = succeed('train', *arguments)
+  assert f"tensorboard --logdir='{workdir}/tensorboard'" in printed
+  (events,) = (workdir / 'tensorboard').iterdir()
+  found = events.read_bytes()
+  # Two networks of three epochs.
+  assert found.count(b'fold00_seed0/loss') == found.count(b'fold01_seed0/validation_tss') == 3
+
+
+def test_epochs_are_counted_from_where_a_run_goes_on_in_a_few_lines(quick_survey, tmp_path, monkeypatch):
+  arguments = f'--survey={quick_survey}', f'--workdir={tmp_path}/work', *QUICK, '--checkpoint_every=1'
+  monkeypatch.setattr(progress, 'DELAY_S', 0.01)  # And then after twice the time, and so on.
+  lines = in_process('train', *arguments).stderr.split('\n')
+  told = [line for line in lines if line.startswith('training: ')]
+  assert told[0].startswith('training: 0/6 epochs (0%)')
+  assert told[-1].startswith('training: 6/6 epochs (100%)') and 'fold 1 seed 0 epoch 3: loss 0.' in told[-1]
+  assert 2 < len(lines) < 40 and '\r' not in ''.join(lines)
+  (tmp_path / 'work' / 'predictions' / 'cnn.ecsv').unlink()
+  shutil.rmtree(tmp_path / 'work' / 'checkpoints' / 'fold01_seed0')
+  log = tmp_path / 'work' / 'metrics.jsonl'
+  log.write_text(''.join(line for line in log.read_text().splitlines(keepends=True) if '"fold": 0' in line))
+  told = [line for line in in_process('train', *arguments).stderr.split('\n') if line.startswith('training: ')]
+  assert told[0].startswith('training: 3/6 epochs (50%)')
+  assert told[-1].startswith('training: 6/6 epochs (100%)')

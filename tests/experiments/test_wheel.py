@@ -74,7 +74,7 @@ def test_the_wheel_holds_one_package_and_its_command(wheel):
     (entry_points,) = (name for name in names if name.endswith('.dist-info/entry_points.txt'))
     assert 'hearjax = hearjax.experiments.__main__:main' in content.read(entry_points).decode().splitlines()
   assert {name.partition('/')[0] for name in names} == {'hearjax', entry_points.partition('/')[0]}
-  modules = [*ROOT.glob('hearjax/**/*.py'), *ROOT.glob('experiments/**/*.py')]
+  modules = [*ROOT.glob('hearjax/**/*.py'), *ROOT.glob('experiments/**/*.py'), *ROOT.glob('hearjax/**/templates/*')]
   expected = {path.relative_to(ROOT).as_posix().replace('experiments/', 'hearjax/experiments/') for path in modules}
   assert {name for name in names if name.startswith('hearjax/')} == expected
 

@@ -23,7 +23,7 @@ from tests.hand_made import make_run
 from tests.interpret.foreign import Foreign, initial
 
 SIZE = 24
-SETTINGS = ModelSettings(widths=(4, 6), kernels=(5, 3), strides=(2, 2), crop_px=SIZE)
+SETTINGS = ModelSettings(widths=(4, 6), kernels=(5, 3), strides=(2, 2), crop_px=SIZE, padding='same')
 META = {'survey_source': 'test', 'survey_checksum': '0' * 64, 'settings': {'seed': 0}}
 NOTHING = np.zeros((1, SIZE, SIZE), np.float32)
 

@@ -23,7 +23,9 @@ from hearjax.interpret.network import (
 from hearjax.models.network import ModelSettings, build_model
 from tests.interpret.foreign import Foreign, initial
 
-SMALL = ModelSettings(widths=(3, 5, 4), kernels=(5, 3, 3), strides=(2, 2, 1), crop_px=16, symmetries=('polarity',))
+SMALL = ModelSettings(
+  widths=(3, 5, 4), kernels=(5, 3, 3), strides=(2, 2, 1), crop_px=16, padding='same', symmetries=('polarity',)
+)
 EVERY = tuple(range(12))
 CHUNK = 4  # One size in most tests, so that everything compiles once.
 

@@ -62,9 +62,11 @@ def test_the_path_shows_the_mean_the_band_and_what_is_left(drawn):
   axes = figure.axes[0]
   lines = {line.get_label(): line for line in axes.get_lines()}
   assert lines['Chosen on training pairs'].get_xdata().tolist() == [3, 6, 12]
-  np.testing.assert_allclose(lines['Random orders, with the range of 95 %'].get_ydata()[-1], 0.6 - 0.095)
+  np.testing.assert_allclose(lines['Random orders, dotted the range of 95 %'].get_ydata()[-1], 0.6 - 0.095)
   assert lines['Left of each network'].get_xdata().tolist() == [6]
-  assert len(axes.collections) == 2
+  low, high = (line.get_ydata()[-1] for line in axes.get_lines() if line.get_linestyle() == ':')  # Of 12 filters.
+  np.testing.assert_allclose([low, high], 0.6 - 0.19 + np.array([0.025, 0.975]) * 0.19)
+  assert len(axes.collections) == 1  # The band of the chosen order.
   assert 'no evidence about the Sun' in texts_of(figure)
 
 

@@ -78,7 +78,7 @@ def test_rare_events_and_no_alarm_at_all(disk, places, alarms):
   figure = plot_scan(disk, draw_disk(disk, table), rare, None, DOMAIN, 'a.fits')
   _, right, *bars = figure.axes
   assert right.images[0].norm.vmax == pytest.approx(0.024)
-  assert any('where 0.01 of the places emerge; line: threshold 0.02' in bar.get_xlabel() for bar in bars)
+  assert any('where 0.01 of the places emerge\n(line: the threshold, 0.02)' in bar.get_xlabel() for bar in bars)
 
 
 def test_places_over_time(disk, places):

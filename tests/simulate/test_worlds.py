@@ -338,6 +338,32 @@ def test_pattern_world_has_equal_flux_and_a_pattern(pattern):
   assert abs(difference.mean()) < 3.5 * difference.std() / np.sqrt(PAIRS)
 
 
+def one_element(rng, scene):
+  """One element comes up 10 h before emergence in the middle of every EAR; nothing else is drawn."""
+  flux = 1e19 * scene.is_ear * (scene.hours > -10)[:, None]
+  return scene.quiet, Elements(np.zeros((len(scene.hours), 1, 2)), flux)
+
+
+def test_a_world_of_ones_own_adds_its_elements_to_the_quiet_sun(null):
+  own = simulate_survey(3, 2, ALL, SIZE, one_element)
+  added = by_pair(own, np.sum(own.field - null.field[: len(own)], axis=(1, 2)) * SUN.pixel_cm2)
+  mu, hours = by_pair(own, own.mu), by_pair(own, own.hours)
+  assert np.all(added[:, 0] == 0)
+  # Along the line of sight, and less what the strongest field that there can be takes away.
+  late, early = hours[:, 1] > -6, hours[:, 1] < -14
+  np.testing.assert_allclose(added[:, 1][late], 1e19 * mu[:, 1][late], rtol=0.1)
+  np.testing.assert_allclose(added[:, 1][early], 0, atol=1e16)
+
+
+def test_a_world_gives_all_regions_as_many_elements():
+  def world(rng, scene):
+    n = 1 + scene.is_ear
+    return scene.quiet, Elements(np.zeros((len(scene.hours), n, 2)), np.zeros((len(scene.hours), n)))
+
+  with pytest.raises(UserError, match=r'\[step, element\] \(29, 1\) in one region and \(29, 2\) in another'):
+    simulate_survey(0, 1, (-1,), 16, world)
+
+
 QUIET = dataclasses.replace(SUN, internetwork_gauss=0.0, residual_gauss=0.0, noise_gauss=0.0)
 
 

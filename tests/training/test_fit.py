@@ -66,7 +66,7 @@ def cut(killed, tmp_path):
 
 def test_the_planted_bipoles_are_learnt():
   survey, splits = survey_and_splits()
-  settings = with_training(epochs=25, batch_size=8, learning_rate=0.02, patience=25)
+  settings = with_training(epochs=25, batch_size=8, learning_rate=0.02)
   table = hearjax.fit(survey, splits, settings).predictions
   label = table['label'] == 1
   assert np.mean(table['logit'][label]) > np.mean(table['logit'][~label]) + 1
@@ -293,17 +293,6 @@ def test_one_compilation_serves_all_folds_and_seeds():
   hearjax.fit(survey, splits, SETTINGS)
   assert step._cache_size() == 1
   assert evaluation._cache_size() == 1 + (SETTINGS.training.batch_size != 64)
-
-
-def test_training_stops_when_patience_is_over():
-  survey, splits = survey_and_splits(learnable=False)
-  lines = []
-  settings = with_training(epochs=60, batch_size=8, learning_rate=0.05, patience=3)
-  hearjax.fit(survey, splits, settings, report=lines.append)
-  for fold in range(2):
-    losses = [line['validation_loss'] for line in lines if line['fold'] == fold]
-    assert len(losses) < 60
-    assert len(losses) - 1 - int(np.argmin(losses)) == 3
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_says_where():

@@ -16,7 +16,7 @@ from hearjax.checks import UserError
 from hearjax.maps import transforms
 from hearjax.maps.augmentation import Augmentation, augment
 from hearjax.models.network import build_model
-from hearjax.training.fit import visible_maps
+from hearjax.training.group import visible_maps
 from hearjax.training.loop import _steps_in_one_program
 from hearjax.training.settings import Execution, TrainSettings
 from tests.scripts import ROOT
@@ -57,16 +57,12 @@ def test_every_form_gives_the_same_predictions_and_metrics(one_by_one, execution
     assert line['validation_loss'] == pytest.approx(one_by_one[1][key]['validation_loss'], rel=1e-3)
 
 
-def test_members_stop_on_their_own_while_others_go_on():
-  settings = dataclasses.replace(
-    SETTINGS, training=TrainSettings(epochs=12, batch_size=8, learning_rate=0.02, patience=2)
-  )
-  alone, lines_alone = trained(Execution(members_at_once=1), settings, learnable=False)
-  together, lines = trained(Execution(members_at_once=4), settings, learnable=False)
-  epochs = {key[:2]: key[2] for key in sorted(lines)}  # The last of each member.
-  assert len(set(epochs.values())) > 1
-  assert sorted(lines) == sorted(lines_alone)
-  assert_close_predictions(alone, together)
+def test_a_member_that_is_over_stays_as_it_is_while_others_go_on(one_by_one, tmp_path):
+  with pytest.raises(Killed):
+    trained(Execution(members_at_once=1), directory=tmp_path, report=kill_at(1, 0, 1))
+  run, lines = trained(Execution(members_at_once=4), directory=tmp_path)
+  assert {key[:2] for key in lines} == {(1, 0), (1, 1)}
+  assert_close_predictions(run, one_by_one[0])
 
 
 def test_a_run_goes_on_in_another_form(one_by_one, tmp_path):

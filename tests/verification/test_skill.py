@@ -43,6 +43,7 @@ def test_skill_table_by_hand():
   probability = np.array([[0.1, 0.9], [0.3, 0.8], [0.6, 0.7], [0.4, 0.2]])[..., None]
   skill = skill_table([make_table(probability, threshold=0.65, n_folds=2)], 100, 0)
   assert skill.colnames == SKILL_COLUMNS
+  assert set(skill.meta) <= {'survey_checksum', 'survey_source'} and skill.meta['survey_checksum']
   half, train = row_of(skill), row_of(skill, rule='train')
   assert half['n_pairs'] == 4 and half['hours'] == pytest.approx(-2.93)
   assert (half['pod'], half['pofd'], half['tss']) == (0.75, 0.25, 0.5)

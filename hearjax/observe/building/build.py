@@ -15,7 +15,6 @@ from collections.abc import Sequence
 import numpy as np
 from astropy import units as u
 from astropy.table import Table
-from tqdm import tqdm
 
 from hearjax.checks import UserError
 from hearjax.files import plain, read_table, write_table
@@ -34,6 +33,7 @@ from hearjax.observe.building.sightings import disk_centre
 from hearjax.observe.building.stamps import digest, query
 from hearjax.observe.region_table import Region
 from hearjax.observe.sources.frames import FrameSource
+from hearjax.progress import Progress, silent
 from hearjax.solar import mu
 from hearjax.survey.archive import INDEX_NAME, read_region, write_index, write_region
 from hearjax.survey.intervals import CENTRE_HOURS
@@ -70,7 +70,12 @@ class Built:
 
 
 def build_survey(
-  regions: Sequence[Region], source: FrameSource, out: pathlib.Path, settings: BuildSettings, crew: Crew
+  regions: Sequence[Region],
+  source: FrameSource,
+  out: pathlib.Path,
+  settings: BuildSettings,
+  crew: Crew,
+  progress: Progress = silent,
 ) -> Built:
   """Makes a survey archive of the regions of a table, or what is missing of one.
 
@@ -80,6 +85,7 @@ def build_survey(
     out: Folder of the archive.
     settings: How to make it.
     crew: Who does it.
+    progress: Goes through the magnetograms that are ready, and may show how far it is.
 
   Returns:
     What was done.
@@ -101,7 +107,7 @@ def build_survey(
   for part, angle in zip(every, angles.flat, strict=True):
     if angle > settings.mapping.max_angle_deg and part.name not in records:
       records[part.name] = leave_out(part, f'it lies {angle:.0f} deg from disk centre, beyond max_angle_deg')
-  failed = _make_missing(every, records, source, crew)
+  failed = _make_missing(every, records, source, crew, progress)
   untried = len(every) - len(records) - len(failed)
   left_out = [f'{name}: {record.left_out}' for name, record in records.items() if record.left_out]
   left_out += [
@@ -180,7 +186,9 @@ def _built(out: pathlib.Path, stamp: str) -> Table | None:
   return index
 
 
-def _make_missing(every: Sequence[Part], records: dict[str, Record], source: FrameSource, crew: Crew) -> dict[str, str]:
+def _make_missing(
+  every: Sequence[Part], records: dict[str, Record], source: FrameSource, crew: Crew, progress: Progress
+) -> dict[str, str]:
   """Makes the parts that have no record yet, and adds theirs; returns why the others failed."""
   failed: dict[str, str] = {}
   missing = [part for part in every if part.name not in records]
@@ -192,13 +200,11 @@ def _make_missing(every: Sequence[Part], records: dict[str, Record], source: Fra
       stacklevel=3,
     )
   jobs = (Job(part.name, part.need, functools.partial(make_part, part)) for part in missing)
-  with tqdm(total=len(every), initial=len(records), unit='magnetogram', disable=None) as bar:
-    for job, outcome in crew.run(jobs, source):
-      bar.update()
-      if outcome.reason:
-        failed[job.name] = outcome.reason
-      else:
-        records[job.name] = outcome.value
+  for job, outcome in progress(crew.run(jobs, source), len(every), len(records)):
+    if outcome.reason:
+      failed[job.name] = outcome.reason
+    else:
+      records[job.name] = outcome.value
   return failed
 
 

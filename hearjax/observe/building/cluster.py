@@ -15,10 +15,12 @@ import logging
 import os
 import pathlib
 import queue
+import signal
 import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from multiprocessing import resource_tracker
 from typing import Any
 
 from hearjax.checks import UserError, check_not_negative, check_positive
@@ -244,18 +246,37 @@ def open_crew(settings: ClusterSettings, folder: str | os.PathLike) -> Iterator[
       client = stack.enter_context(_connected(settings.scheduler))
       _check_sight(client, pathlib.Path(folder).resolve())
     else:
-      cluster = stack.enter_context(
-        distributed.LocalCluster(
-          n_workers=settings.workers or _cores(),
-          threads_per_worker=1,
-          memory_limit=int(settings.memory_gb * 1e9),
-          dashboard_address=None,
-          silence_logs=logging.ERROR,  # Of a worker that takes its time to end.
-        )
-      )
-      client = stack.enter_context(distributed.Client(cluster))
+      client = stack.enter_context(distributed.Client(stack.enter_context(_started(settings))))
     threads = sum(client.nthreads().values())
     yield Crew(client.get_executor(pure=False), settings.ahead or 2 * threads, settings.queues)
+
+
+def _started(settings: ClusterSettings) -> Any:
+  """Starts processes on this machine: all of them, or none where it is interrupted."""
+  import distributed
+
+  # In a thread that Ctrl-C does not interrupt: half a cluster cannot be closed.
+  with concurrent.futures.ThreadPoolExecutor(1, initializer=_turn_deaf) as pool:
+    cluster = pool.submit(
+      distributed.LocalCluster,
+      n_workers=settings.workers or _cores(),
+      threads_per_worker=1,
+      memory_limit=int(settings.memory_gb * 1e9),
+      dashboard_address=None,
+      silence_logs=logging.CRITICAL,  # Of a worker that takes its time to end, or is ended in the middle of a job.
+    )
+    try:
+      return cluster.result()
+    except KeyboardInterrupt:
+      cluster.result().close()
+      raise
+
+
+def _turn_deaf() -> None:
+  """Lets the processes that this thread starts not hear Ctrl-C in a terminal: who has started them ends them."""
+  if hasattr(signal, 'pthread_sigmask'):
+    resource_tracker.ensure_running()  # As it starts it opens the ears of its thread.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
 def _cores() -> int:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 from astropy import units as u
 from astropy.table import Table
-from tqdm import tqdm
 
 from hearjax.checks import UserError, check_not_negative, check_positive
 from hearjax.files import read_table, write_table
@@ -19,6 +18,7 @@ from hearjax.observe.averaging import flux_curve
 from hearjax.observe.building.cluster import Crew, Job
 from hearjax.observe.building.stamps import stamp
 from hearjax.observe.sources.frames import Frame, FrameSource, Need
+from hearjax.progress import Progress, silent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,12 @@ class Place:
 
 
 def make_curves(
-  places: Sequence[Place], source: FrameSource, folder: pathlib.Path, settings: CurveSettings, crew: Crew
+  places: Sequence[Place],
+  source: FrameSource,
+  folder: pathlib.Path,
+  settings: CurveSettings,
+  crew: Crew,
+  progress: Progress = silent,
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
   """Follows the flux of places; what an earlier run has followed is read.
 
@@ -80,6 +85,7 @@ def make_curves(
     folder: Where the curves are kept.
     settings: How it is done.
     crew: Who does it.
+    progress: Goes through the curves that are ready, and may show how far it is.
 
   Returns:
     Name -> times `[n]` (modified Julian dates, UTC) and unsigned flux `[n]` [Mx]; without the places that failed, where
@@ -98,13 +104,11 @@ def make_curves(
     for place in missing
   )
   failed: dict[str, str] = {}
-  with tqdm(total=len(places), initial=len(places) - len(missing), unit='curve', disable=None) as bar:
-    for job, outcome in crew.run(jobs, source):
-      bar.update()
-      if outcome.reason:
-        failed[job.name] = outcome.reason
-      else:
-        curves[job.name] = _known(folder / f'{job.name}.ecsv', stamps[job.name])
+  for job, outcome in progress(crew.run(jobs, source), len(places), len(places) - len(missing)):
+    if outcome.reason:
+      failed[job.name] = outcome.reason
+    else:
+      curves[job.name] = _known(folder / f'{job.name}.ecsv', stamps[job.name])
   lacking = sum(curve is None for curve in curves.values())
   if lacking and not (settings.allow_failed and lacking == len(failed)):
     name, reason = next(iter(failed.items()))

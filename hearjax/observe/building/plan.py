@@ -33,6 +33,7 @@ from hearjax.observe.building.sightings import read_sightings
 from hearjax.observe.building.stamps import digest, query
 from hearjax.observe.region_table import Region, read_regions
 from hearjax.observe.sources.frames import FolderSource, FrameSource
+from hearjax.progress import Progress, silent
 from hearjax.survey.intervals import WINDOW_HOURS
 
 REGIONS = 'regions.ecsv'
@@ -100,7 +101,12 @@ def read_catalogue(
 
 
 def plan_regions(
-  catalogue: Catalogue, source: FrameSource, out: pathlib.Path, settings: PlanSettings, crew: Crew
+  catalogue: Catalogue,
+  source: FrameSource,
+  out: pathlib.Path,
+  settings: PlanSettings,
+  crew: Crew,
+  progress: Progress = silent,
 ) -> list[Region]:
   """Makes the region table of a survey, or reads the one that an earlier run has made of the same.
 
@@ -110,6 +116,7 @@ def plan_regions(
     out: Folder of the survey.
     settings: How regions are chosen.
     crew: Who follows their flux.
+    progress: Goes through the curves of flux that are ready, several times, and may show how far it is.
 
   Returns:
     Both regions of every pair, sorted by pair.
@@ -129,7 +136,7 @@ def plan_regions(
       f'{path} was planned with another catalogue, other frames or settings; name it as the region table to use, name '
       'another folder, or remove it.'
     )
-  emergers, rejected = _emerged(catalogue.emergers, source, folder / 'curves', settings, crew)
+  emergers, rejected = _emerged(catalogue.emergers, source, folder / 'curves', settings, crew, progress)
   rejected = vstack([catalogue.rejected, rejected])
   write_table(folder / 'rejected.ecsv', rejected)
   if not emergers:
@@ -137,7 +144,7 @@ def plan_regions(
       f'None of the {len(rejected)} regions of the catalogue can be used: NOAA {rejected["noaa"][-1]} '
       f'{rejected["reason"][-1]}; {folder / "rejected.ecsv"} tells of all.'
     )
-  pairs = _choose_controls(emergers, catalogue.sightings, span, source, folder / 'curves', settings, crew)
+  pairs = _choose_controls(emergers, catalogue.sightings, span, source, folder / 'curves', settings, crew, progress)
   write_table(folder / 'pairs.ecsv', pairs)
   write_table(folder / 'balance.ecsv', control_balance(pairs))
   table = region_table(pairs)
@@ -162,11 +169,16 @@ def _span(catalogue: Catalogue, source: FrameSource) -> tuple[float, float]:
 
 
 def _emerged(
-  emergers: Sequence[Emerger], source: FrameSource, folder: pathlib.Path, settings: PlanSettings, crew: Crew
+  emergers: Sequence[Emerger],
+  source: FrameSource,
+  folder: pathlib.Path,
+  settings: PlanSettings,
+  crew: Crew,
+  progress: Progress,
 ) -> tuple[list[Emerger], Table]:
   """Returns the regions that emerged into quiet Sun, with time and flux before, and a table of the others."""
   places = {emerger: _place(emerger, settings) for emerger in emergers}
-  curves = make_curves(list(places.values()), source, folder, settings.curves, crew)
+  curves = make_curves(list(places.values()), source, folder, settings.curves, crew, progress)
   found, rejected = [], []
   for emerger, place in places.items():
     curve = curves.get(place.name)
@@ -227,6 +239,7 @@ def _choose_controls(
   folder: pathlib.Path,
   settings: PlanSettings,
   crew: Crew,
+  progress: Progress,
 ) -> Table:
   """Returns matched pairs of which the control region is quiet all the time, with the flux before of both.
 
@@ -244,7 +257,7 @@ def _choose_controls(
       pairs = match_controls(emergers, usable, settings.controls)
     chosen = [_name(*place) for place in pairs['cr_mjd', 'cr_longitude', 'cr_latitude'].iterrows()]
     new = [_window(name, row) for name, row in zip(chosen, pairs, strict=True) if name not in flux]
-    curves = make_curves(new, source, folder, settings.curves, crew)
+    curves = make_curves(new, source, folder, settings.curves, crew, progress)
     for place in new:
       flux[place.name] = _quiet_flux(place, curves.get(place.name), settings)
     apart = np.abs(np.log10([flux[name] for name in chosen]) - np.log10(pairs['ear_flux_mx']))

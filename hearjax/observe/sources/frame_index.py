@@ -7,17 +7,16 @@ table. A file is known by its name, its size and when it was last written.
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Iterable
 
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
-from tqdm import tqdm
 
 from hearjax.checks import UserError
 from hearjax.files import read_table, visible_files, write_table
 from hearjax.observe.geometry import standard_geometry
 from hearjax.observe.times import observation_time
+from hearjax.progress import Progress, silent
 from hearjax.survey.headers import Cards, field_unit, find_field, is_gauss, quality_bits, told_as_damage
 
 SAME_TIME_S = 5.0  # Closer frames are two of one time; the fastest cadence in use is 45 s.
@@ -42,13 +41,16 @@ class FrameIndex:
   instrument: str
 
 
-def index_folder(folder: pathlib.Path, pattern: str, index_path: pathlib.Path | None) -> FrameIndex:
+def index_folder(
+  folder: pathlib.Path, pattern: str, index_path: pathlib.Path | None, progress: Progress = silent
+) -> FrameIndex:
   """Returns what the headers of a folder's frames say.
 
   Args:
     folder: The folder; what lies in folders below it counts, too.
     pattern: Names of the frames.
     index_path: Table of an earlier call, which is brought up to date; may be absent.
+    progress: Goes through the headers, and may show how far it is.
 
   Raises:
     FileNotFoundError: There is no such folder.
@@ -61,7 +63,7 @@ def index_folder(folder: pathlib.Path, pattern: str, index_path: pathlib.Path | 
   if not files:
     raise UserError(f'{folder} holds no file {pattern!r}; put frames there, or name another pattern.')
   known = _known_rows(index_path)
-  rows = _up_to_date(known, files, index_path)
+  rows = _up_to_date(known, files, index_path, progress)
   instruments: dict[str, str] = {}
   for name, (*_, instrument) in rows.items():
     instruments.setdefault(instrument, name)
@@ -99,7 +101,9 @@ def _known_rows(index_path: pathlib.Path | None) -> Rows:
   return {row[0]: row[1:] for row in zip(*(column.tolist() for column in columns), strict=True)}
 
 
-def _up_to_date(known: Rows, files: dict[str, pathlib.Path], index_path: pathlib.Path | None) -> Rows:
+def _up_to_date(
+  known: Rows, files: dict[str, pathlib.Path], index_path: pathlib.Path | None, progress: Progress
+) -> Rows:
   """Returns the rows of all files; what has been read is kept whatever comes after it."""
   rows: Rows = {}
   unread = []
@@ -110,7 +114,7 @@ def _up_to_date(known: Rows, files: dict[str, pathlib.Path], index_path: pathlib
     else:
       unread.append((name, path, stat.st_size, stat.st_mtime_ns))
   try:
-    for name, path, size, mtime in _with_progress(unread):
+    for name, path, size, mtime in progress(unread):
       rows[name] = (size, mtime, *_read_header(path))
   except BaseException:
     with contextlib.suppress(OSError):  # The first error is the one to tell.
@@ -119,10 +123,6 @@ def _up_to_date(known: Rows, files: dict[str, pathlib.Path], index_path: pathlib
   if unread or len(rows) != len(known):
     _keep(rows, index_path)
   return rows
-
-
-def _with_progress(unread: list) -> Iterable:
-  return tqdm(unread, unit='header', disable=None) if len(unread) > 100 else unread
 
 
 def _keep(rows: Rows, index_path: pathlib.Path | None) -> None:

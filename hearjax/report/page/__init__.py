@@ -1,0 +1,1 @@
+"""The report: one page of a work directory, with all that it needs inside."""
