@@ -63,6 +63,7 @@ SETTINGS = {
 
 LABELS = {
   'cnn': 'CNN',
+  'cnn_tuned': 'CNN, tuned to the interval',
   'da_flux': 'DA, unsigned flux',
   'da_linear': 'DA, linear',
   'da_quadratic': 'DA, quadratic',
@@ -70,6 +71,7 @@ LABELS = {
 }
 STYLES = {
   'cnn': (RED, 'o'),
+  'cnn_tuned': (ORANGE, 'h'),
   'da_flux': (BLUE, 's'),
   'da_linear': (GREEN, '^'),
   'da_quadratic': (PURPLE, 'v'),

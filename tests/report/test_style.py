@@ -14,8 +14,9 @@ from PIL import Image
 from hearjax.interpret.references import GROUPS, UNTRAINED
 from hearjax.models.discriminant import DISCRIMINANTS
 from hearjax.report import style
+from hearjax.verification.predictions import tuned_name
 
-OWN = ('cnn', *DISCRIMINANTS)
+OWN = ('cnn', tuned_name('cnn'), *DISCRIMINANTS)
 
 
 def luminance(colour: object) -> float:

@@ -99,3 +99,18 @@ def test_flux_base_rate_alarms_and_frames(products):
   assert len(lines) == 10
   matched['n_couples'] = 0
   assert said(products | {'matched_mean': matched})['flux'].startswith('no two regions have equal flux (to 0.1 dex)')
+
+
+def test_tuned_copies_are_told_of_beside_the_network_and_are_no_rival(products):
+  tuned = random_table(skill=3.0, model='cnn_tuned', seed=7)
+  tables = [random_table(skill=1.5, model='cnn', seed=7), random_table(skill=0.5, model='da_flux', seed=7), tuned]
+  differences, differences_mean = difference_tables(tables, 'cnn', 50, 0)
+  mean = skill_mean_table(tables, 50, 0)
+  told = products | {'skill_mean': mean, 'differences': differences, 'differences_mean': differences_mean}
+  row = mean[(mean['model'] == 'cnn_tuned') & (mean['threshold_rule'] == 'each')][0]
+  lines = said(told)
+  assert f'copies tuned to each lead time, as analyses are fitted, have {row["tss"]:.2f} [' in lines['rule']
+  assert 'da_flux, the best of the 1 others' in lines['rivals']
+  only = differences_mean[differences_mean['baseline'] == 'cnn_tuned']
+  assert 'rivals' not in said(told | {'differences_mean': only})
+  assert 'copies tuned' not in said(products)['rule']
