@@ -122,7 +122,7 @@ def intervals(counts: np.ndarray, fold: np.ndarray, seed: int) -> tuple[float, l
 
 
 def print_markdown(rows: list[dict[str, float]]) -> None:
-  """Prints the table as the README shows it: coverage in per cent, and the mean width."""
+  """Prints the table as the manual shows it: coverage in per cent, and the mean width."""
   heads = ('pairs', 'features', 'threshold', 'true TSS', *METHODS)
   print(f'| {" | ".join(heads)} |\n{"|---" * len(heads)}|')
   for row in rows:

@@ -77,7 +77,7 @@ def run_baselines(survey: Survey, splits: Splits) -> dict[str, dict[str, float]]
 
 
 def print_markdown(table: Table) -> None:
-  """Prints the table as the README shows it: each survey beside the other, empty where a variant was not run on it."""
+  """Prints the table as the manual shows it: each survey beside the other, empty where a variant was not run on it."""
   seeds = sorted(set(table['survey_seed']))
   shown = [('tss', 'mean TSS'), ('auc', 'mean AUC'), ('tss_24h', 'TSS, 24 h'), ('tss_3h', 'TSS, 3 h')]
   heads = [f'{title}, survey {seed}' for _, title in shown for seed in seeds]

@@ -151,7 +151,7 @@ def recovered(rows: list[dict[str, Any]]) -> dict[str, int]:
 
 
 def print_markdown(rows: list[dict[str, Any]]) -> None:
-  """Prints the table as the README shows it."""
+  """Prints the table as the manual shows it."""
   print('| claim | worlds without the effect | claimed in | worlds with it | claimed in |\n|---|---|---|---|---|')
   for row in rates(rows):
     found = f'{row["claimed_with"]} of {row["with"]}' if row['with'] else ''

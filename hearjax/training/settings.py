@@ -14,7 +14,7 @@ from hearjax.models.network import ModelSettings
 
 @dataclasses.dataclass(frozen=True)
 class TrainSettings:
-  """How a member is trained; every entry is a choice of ours, made by the study that the README shows.
+  """How a member is trained; every entry is a choice of ours, made by the study that the manual tells of.
 
   Attributes:
     epochs: Passes over the training rows, up to a last batch that is not full.
