@@ -8,7 +8,7 @@ partners exchanged between the maps: what the logit gains by pairs beyond what i
 the flux nor from the places. And maps are reduced to one octave of wavelengths and brought back to their own flux.
 
 What each may be taken for was measured on surveys of the world `pattern` whose poles have widths of 3 to 8 Mm at
-distances of 8 to 22 Mm, one independent of the other (manual, "What the networks learnt"). The width of largest response is that of the poles but
+distances of 8 to 22 Mm, one independent of the other (manual). The width of largest response is that of the poles but
 for `WIDTH_BIAS`, whatever their distance. The wavelength of largest response is none of the two: it lay at 2.3 to
 5.9 widths and at 0.5 to 5 distances, so that it is told as a wavelength alone.
 """
