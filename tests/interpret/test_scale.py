@@ -117,7 +117,7 @@ def ring_kernel(wavelength_px):
 def ring_network(wavelength_px, bias=0.0):
   """Returns a network of the mean of |B| after filtering with such a kernel."""
   kernel = ring_kernel(wavelength_px)
-  return one_layer(np.stack([kernel, -kernel], axis=-1), bias=bias, strides=(3,))
+  return one_layer(np.stack([kernel, -kernel], axis=-1), bias=bias, strides=(3,), padding='same')
 
 
 def test_pairs_are_rewarded_where_both_poles_excite_one_filter(survey):
