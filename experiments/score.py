@@ -26,7 +26,7 @@ from hearjax.verification.scores import BALANCED, at_prior
 from . import cli
 
 TABLE_NAME = 'scores.ecsv'
-CHUNK = 1024  # Patches in memory at a time: 9 MB where the network looks at 48 px.
+CHUNK = 1024  # Patches in memory at a time: 15 MB where the network looks at 60 px.
 SHOWN_ROWS = 20  # A longer table is no reading.
 SHOWN = {
   'file': None,

@@ -15,7 +15,7 @@ import jax
 
 import hearjax
 from hearjax.checks import UserError
-from hearjax.progress import Meter, meter
+from hearjax.progress import Meter, meter, silent
 from hearjax.training.placement import is_first_process, refusing_together
 from hearjax.training.settings import Execution, RunSettings
 from hearjax.training.workdir import LOG_NAME, PRODUCT, read_metrics, sole_training
@@ -51,10 +51,11 @@ def main(flags: cli.Flags) -> None:
   execution = flags.build(Execution, **streamed)
   join_processes(flags)
   workdir = pathlib.Path(flags.workdir)
+  show = meter if is_first_process() else lambda *_: silent
   with contextlib.ExitStack() as held:
     with refusing_together():
       held.enter_context(sole_training(workdir))  # Before a large survey is read in vain.
-      survey = hearjax.read_survey(flags.survey, flags.max_missing, flags.scratch, meter('reading', 'file'))
+      survey = hearjax.read_survey(flags.survey, flags.max_missing, flags.scratch, show('reading', 'file'))
       observers = build_observers(flags, workdir, settings, held)
 
     def report(line: dict[str, Any]) -> None:
@@ -68,7 +69,7 @@ def main(flags: cli.Flags) -> None:
       execution=execution,
       report=report,
       overwrite=flags.overwrite,
-      progress=meter('tuning copies'),
+      progress=show('tuning copies'),
     )
   if is_first_process():
     print(f'Trained {settings.folds * settings.seeds} networks; predictions are in {workdir / PRODUCT}.')

@@ -31,7 +31,7 @@ from hearjax.verification.nuisance import balance_table, nuisance_predictions
 from hearjax.verification.predictions import PREDICTIONS, read_predictions
 from hearjax.verification.reliability import calibration_table
 from hearjax.verification.series import predictions_of_series, read_series
-from hearjax.verification.skill import common_rows, difference_tables, skill_mean_table, skill_table
+from hearjax.verification.skill import SURVEY_KEYS, common_rows, difference_tables, skill_mean_table, skill_table
 from hearjax.verification.verdict import verdict
 
 from . import cli
@@ -73,7 +73,7 @@ def main(flags: cli.Flags) -> None:
   products: dict[str, Table] = {}
   for part in meter('scoring', 'part')(parts):
     products |= part()
-  source = {key: tables[0].meta[key] for key in ('survey_checksum', 'survey_source') if key in tables[0].meta}
+  source = {key: tables[0].meta[key] for key in SURVEY_KEYS if key in tables[0].meta}
   lines = verdict(products, reference_of(tables, flags), certificates)
   for name, table in reversed(products.items()):  # The one that marks the scoring as finished comes last.
     table.meta = {**source, 'resamples': flags.resamples, 'seed': flags.seed}

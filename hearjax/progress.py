@@ -28,7 +28,7 @@ Part = TypeVar('Part')
 class Progress(Protocol):
   """Goes through the parts of a step, and may show how far it is."""
 
-  def __call__(self, parts: Iterable[Part], total: int | None = None, initial: int = 0) -> Iterable[Part]:
+  def __call__(self, parts: Iterable[Part], *, total: int | None = None, initial: int = 0) -> Iterable[Part]:
     """Gives the parts one by one.
 
     Args:
@@ -38,7 +38,7 @@ class Progress(Protocol):
     """
 
 
-def silent(parts: Iterable[Part], total: int | None = None, initial: int = 0) -> Iterable[Part]:
+def silent(parts: Iterable[Part], *, total: int | None = None, initial: int = 0) -> Iterable[Part]:
   """Shows nothing."""
   return parts
 
@@ -54,7 +54,7 @@ def meter(what: str, unit: str = 'part') -> Progress:
 
 
 def _go_through(
-  what: str, unit: str, parts: Iterable[Part], total: int | None = None, initial: int = 0
+  what: str, unit: str, parts: Iterable[Part], *, total: int | None = None, initial: int = 0
 ) -> Iterator[Part]:
   if total is None:
     parts = parts if isinstance(parts, Sequence) else list(parts)
@@ -94,7 +94,7 @@ class Meter:
     self._thread = threading.Thread(target=self._show, daemon=True)
 
   def __enter__(self) -> 'Meter':
-    if Meter._shown is None:
+    if Meter._shown is None and self._last.done < self._total:
       Meter._shown = self
       self._thread.start()
     return self
@@ -105,11 +105,12 @@ class Meter:
     Meter._shown = None
     self._is_over.set()
     self._thread.join()
-    if self._bar is not None:
-      self._bring_up_to_date(self._bar)
-      self._bar.close()
-    elif self._has_lines:
-      self._write_line()
+    with contextlib.suppress(OSError, ValueError):  # Whoever looked has gone; the step goes on.
+      if self._bar is not None:
+        self._bring_up_to_date(self._bar)
+        self._bar.close()
+      elif self._has_lines:
+        self._write_line()
 
   def update(self, parts: int = 1, note: str = '') -> None:
     """Counts parts as done; `note` says something of the last one."""
@@ -125,12 +126,15 @@ class Meter:
     """Shows it again and again, in a thread of its own: a part that takes minutes must not look dead."""
     pause = DELAY_S
     while not self._is_over.wait(pause):
-      if self._stream.isatty():
-        self._refresh()
-        pause = REFRESH_S
-      else:
-        self._write_line()
-        pause = pause_after(time.monotonic() - self._begun.time)
+      try:
+        if self._stream.isatty():
+          self._refresh()
+          pause = REFRESH_S
+        else:
+          self._write_line()
+          pause = pause_after(time.monotonic() - self._begun.time)
+      except (OSError, ValueError):  # Nobody looks any more.
+        return
 
   def _refresh(self) -> None:
     if self._bar is None:
@@ -223,6 +227,6 @@ def counted(progress: Progress, total: int, initial: int = 0) -> Callable[[], No
     total: How many parts there are.
     initial: How many of them were done before.
   """
-  parts = iter(progress(range(initial, total), total, initial))
+  parts = iter(progress(range(initial, total), total=total, initial=initial))
   next(parts, None)
   return lambda: next(parts, None)

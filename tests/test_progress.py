@@ -176,3 +176,37 @@ def test_lines_are_few_however_long_it_takes():
   assert sum(time < 600 for time in times) <= 25
   assert len(times) < 200
   assert max(after - before for before, after in itertools.pairwise(times)) <= 600
+
+
+# --- What must not come of it -------------------------------------------------------------------------------------
+
+
+def test_a_step_that_is_done_before_it_begins_leaves_room_for_the_next(soon):
+  with Meter('training', 'epoch', 10, initial=10), Meter('tuning', 'copy', 2) as inner:
+    assert Meter._shown is inner
+
+
+def test_a_step_goes_on_when_nobody_can_look_any_more(soon, monkeypatch):
+  class Gone:
+    def isatty(self):
+      return False
+
+    def write(self, text):
+      raise BrokenPipeError
+
+    def flush(self):
+      raise BrokenPipeError
+
+  monkeypatch.setattr(sys, 'stderr', Gone())
+  done = []
+  for number in meter('pruning', 'network')(range(3)):
+    time.sleep(0.1)
+    done.append(number)
+  assert done == [0, 1, 2] and Meter._shown is None
+
+
+def test_tqdm_will_do():
+  from tqdm import tqdm
+
+  count = counted(tqdm, 3, 1)
+  count(), count()

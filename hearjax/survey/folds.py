@@ -19,7 +19,7 @@ from hearjax.survey.survey import Survey, checksum
 
 @dataclasses.dataclass(frozen=True)
 class Fold:
-  """The pairs (pair_id) of one fold: those scored, those that stop the training, those trained on."""
+  """The pairs (pair_id) of one fold: those scored, those that tell how the training goes, those trained on."""
 
   test: tuple[str, ...]
   validation: tuple[str, ...]
@@ -68,7 +68,7 @@ def make_splits(
     survey: The survey.
     n_folds: Number of folds, at least 2.
     seed: Seed of the draw.
-    validation_fraction: Share of a fold's training pairs that is kept for early stopping and thresholds.
+    validation_fraction: Share of a fold's training pairs that is kept aside to tell how the training goes.
     separation_deg, gap_days: See `Splits`.
 
   Raises:

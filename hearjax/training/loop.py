@@ -205,7 +205,7 @@ def train_members(
 
 
 def _check_finite(losses: np.ndarray, trained: np.ndarray, first: np.ndarray) -> None:
-  """Raises FloatingPointError for `[member, step]` losses of members that were trained from step `first` on."""
+  """Raises UserError for `[member, step]` losses of members that were trained from step `first` on."""
   bad = ~np.isfinite(losses) & trained[:, None]
   if bad.any():
     member, step = np.argwhere(bad)[0]

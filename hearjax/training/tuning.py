@@ -74,6 +74,7 @@ def tune_group(
     settings=settings,
     steps_per_epoch=steps,
   )
-  *_, (states, _) = epochs
+  for states, _ in epochs:  # noqa: B007  The last ones are wanted.
+    pass
   average = fetch(states.average)
   return {member: one_of(average, index) for index, member in enumerate(members)}

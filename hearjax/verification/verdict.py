@@ -12,6 +12,8 @@ from hearjax.verification.predictions import tuned_name
 from hearjax.verification.reliability import PROBABILITIES
 
 Products = Mapping[str, Table]
+LEAK, UNCERTIFIED = 'THE CLASSES DIFFER WITHOUT ANY MAP', 'NOT CERTIFIED'
+WARNINGS = (LEAK, UNCERTIFIED)  # How a line begins that puts the others in doubt.
 
 
 def verdict(products: Products, reference: str, certificates: Mapping[str, Certificate]) -> list[str]:
@@ -57,7 +59,7 @@ def _leak(products: Products) -> Iterator[str]:
     f'; by themselves EAR and CR differ in {", ".join(unbalanced)} (of twenty, one by chance)' if unbalanced else ''
   )
   if row['tss_refit_low'] > 0:
-    yield f'THE CLASSES DIFFER WITHOUT ANY MAP: metadata alone have a TSS of {_bounds(row)}{named}.'
+    yield f'{LEAK}: metadata alone have a TSS of {_bounds(row)}{named}.'
   else:
     yield f'none seen: metadata alone have a TSS of {_bounds(row)}{named}.'
 
@@ -67,7 +69,7 @@ def _folds(certificates: Mapping[str, Certificate], reference: str) -> Iterator[
     yield 'not certified; that needs the survey, too.'
   for model, certificate in certificates.items():
     if not certificate.holds:
-      yield f'NOT CERTIFIED, {model}: {certificate}.'
+      yield f'{UNCERTIFIED}, {model}: {certificate}.'
     elif model == reference:
       yield f'certified: {certificate}.'
 

@@ -200,7 +200,7 @@ def _make_missing(
       stacklevel=3,
     )
   jobs = (Job(part.name, part.need, functools.partial(make_part, part)) for part in missing)
-  for job, outcome in progress(crew.run(jobs, source), len(every), len(records)):
+  for job, outcome in progress(crew.run(jobs, source), total=len(every), initial=len(records)):
     if outcome.reason:
       failed[job.name] = outcome.reason
     else:

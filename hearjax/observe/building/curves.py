@@ -104,7 +104,7 @@ def make_curves(
     for place in missing
   )
   failed: dict[str, str] = {}
-  for job, outcome in progress(crew.run(jobs, source), len(places), len(places) - len(missing)):
+  for job, outcome in progress(crew.run(jobs, source), total=len(places), initial=len(places) - len(missing)):
     if outcome.reason:
       failed[job.name] = outcome.reason
     else:

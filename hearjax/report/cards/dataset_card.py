@@ -24,7 +24,14 @@ from hearjax.survey.index import KIND_OF_LABEL
 from hearjax.survey.survey import Survey, checksum
 from hearjax.verification.nuisance import balance_table
 
-SIZES = ((1_000, 'n<1K'), (10_000, '1K<n<10K'), (100_000, '10K<n<100K'), (np.inf, '100K<n<1M'))  # Of Hugging Face.
+# Of Hugging Face.
+SIZES = (
+  (1_000, 'n<1K'),
+  (10_000, '1K<n<10K'),
+  (100_000, '10K<n<100K'),
+  (1_000_000, '100K<n<1M'),
+  (np.inf, 'n>1M'),
+)
 RESAMPLES = 500  # Of the pairs, for the intervals of the balance.
 FEW_PAIRS = 50
 TOLD_APART = ('format_version', 'projection', 'pixel_scale_mm', 'source', 'creator', 'license')  # In words elsewhere.

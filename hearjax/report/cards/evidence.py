@@ -90,7 +90,8 @@ def read_evidence(workdir: pathlib.Path) -> Evidence:
     if table is not None:
       tables[name] = table
   verdict = _tolerated(lambda: (workdir / VERDICT_NAME).read_text(), 'verdict.txt', 'verify', missing) or ''
-  return Evidence(workdir.resolve().name, config, splits, finished, tables, tuple(verdict.splitlines()), tuple(missing))
+  told = tuple(sentence.replace(f'{workdir}/', '') for sentence in missing)  # A card tells no path of a machine.
+  return Evidence(workdir.resolve().name, config, splits, finished, tables, tuple(verdict.splitlines()), told)
 
 
 def _tolerated(read: Any, name: str, script: str, missing: list[str]) -> Any:

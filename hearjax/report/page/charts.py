@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from astropy.table import Table
 
 from hearjax.report import style
@@ -31,14 +30,14 @@ LOSS = Caption(
   'Loss by epoch',
   'Loss on training and on validation pairs against the epoch, two lines for each network.',
   'Cross-entropy on the training pairs (dashed, with augmentation) and on the validation pairs (solid) of each '
-  'network; the full mark is the epoch of lowest validation loss, whose parameters are kept.',
+  'network; the full mark is the last epoch, whose averaged parameters are kept.',
   'A validation loss that rises while that of the training falls on (overfitting), or that still falls at the last '
-  'epoch (stopped too soon).',
+  'epoch (too few epochs).',
 )
 VALIDATION_TSS = Caption(
   'TSS on validation pairs by epoch',
   'True Skill Statistic on validation pairs against the epoch, a line for each network.',
-  'How the skill on the pairs that stop the training develops; these pairs choose the epoch, so that this is no '
+  'How the skill on the validation pairs develops. Its threshold is the best on these very pairs, so that this is no '
   'estimate of skill.',
   'Networks that end far apart: one network would then say little of the method, and more seeds would be needed.',
 )
@@ -108,8 +107,7 @@ def training_charts(metrics: Sequence[Mapping[str, Any]]) -> list[Chart]:
   losses, skills = [], []
   for index, ((fold, seed), lines) in enumerate(sorted(members.items())):
     network = f'Fold {fold}, seed {seed}'
-    best = _best(lines)
-    shown = [line for number, line in enumerate(lines) if number % every == 0 or line is best or line is lines[-1]]
+    shown = [line for number, line in enumerate(lines) if number % every == 0 or line is lines[-1]]
     first = index == 0
     for key, name, of_line, dash, values in (
       ('loss', 'training pairs', style.BLUE, '4 3', losses),
@@ -117,7 +115,7 @@ def training_charts(metrics: Sequence[Mapping[str, Any]]) -> list[Chart]:
       ('validation_tss', 'validation pairs', colour, '', skills),
     ):
       points = tuple(
-        Point(line['epoch'], value(line, key), _tell(network, line), stands_out=line is best and key != 'loss')
+        Point(line['epoch'], value(line, key), _tell(network, line), stands_out=line is lines[-1] and key != 'loss')
         for line in shown
       )
       if any(math.isfinite(point.y) for point in points):
@@ -134,11 +132,6 @@ def value(line: Mapping[str, Any], key: str) -> float:
   """Returns a number of a line of the log, NaN where there is none."""
   found = line.get(key)
   return float(found) if isinstance(found, (int, float)) else math.nan
-
-
-def _best(lines: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-  """Returns the line of lowest validation loss."""
-  return lines[int(np.argmin([np.nan_to_num(value(line, 'validation_loss'), nan=np.inf) for line in lines]))]
 
 
 def _tell(network: str, line: Mapping[str, Any]) -> str:

@@ -174,7 +174,7 @@ def read_contents(
     survey_place=place,
     rates=None,
     checksums=checksums,
-    damaged=tuple(damaged),
+    damaged=tuple(sentence.replace(f'{folder}/', '') for sentence in damaged),
   )
 
 
@@ -252,7 +252,7 @@ def _read_verdict(path: pathlib.Path) -> tuple[tuple[str, str], ...]:
     return ()
   with told_as_damaged(path, 'run verify again'):
     parts = [line.partition(':') for line in path.read_text().splitlines() if line.strip()]
-    if not all(sentence for _, _, sentence in parts):
+    if not all(sentence.strip() for _, _, sentence in parts):
       raise ValueError('a line says nothing')
   return tuple((name.strip(), sentence.strip()) for name, _, sentence in parts)
 
@@ -275,7 +275,7 @@ def _read_own_survey(place: pathlib.Path, checksums: tuple[str, ...]) -> Survey:
   """Reads the survey and makes sure that the run is of it."""
   survey = read_survey(place, max_missing=1.0)
   if checksums and checksum(survey) not in checksums:
-    raise UserError(f'The survey in {place} is not the one that this run is of (checksums differ); give that one.')
+    raise UserError(f'The survey in {place.name} is not the one that this run is of (checksums differ); give that one.')
   return survey
 
 

@@ -30,6 +30,7 @@ from hearjax.report.page.parts import (
 from hearjax.report.page.remedies import command, pictures, section
 from hearjax.report.survey_plots import plot_pairs
 from hearjax.survey.survey import Survey
+from hearjax.verification.verdict import WARNINGS
 
 QUESTIONS = {
   'leak': 'Do metadata alone tell the classes apart?',
@@ -58,7 +59,7 @@ SAMPLES = Caption(
 def verdict_section(contents: Contents) -> Section:
   """Returns the lines of `verify`."""
   rows = tuple(
-    Line(name, QUESTIONS.get(name, ''), sentence, 'bad' if sentence.split()[0].isupper() else '')
+    Line(name, QUESTIONS.get(name, ''), sentence, 'bad' if sentence.startswith(WARNINGS) else '')
     for name, sentence in contents.verdict
   )
   parts = [Lines(rows)] if rows else []
@@ -184,15 +185,14 @@ def training_section(contents: Contents) -> Section:
       members.setdefault((line['fold'], line['seed']), []).append(line)
     rows = []
     for (fold, seed), lines in sorted(members.items()):
-      best = min(lines, key=lambda line: np.nan_to_num(value(line, 'validation_loss'), nan=np.inf))
       rows.append(
         [
-          *(Cell(str(n), float(n)) for n in (fold, seed, len(lines), best['epoch'])),
-          number(value(best, 'validation_loss'), '.3f'),
-          number(value(best, 'validation_tss')),
+          *(Cell(str(n), float(n)) for n in (fold, seed, len(lines))),
+          number(value(lines[-1], 'validation_loss'), '.3f'),
+          number(value(lines[-1], 'validation_tss')),
         ]
       )
-    columns = ('Fold', 'Seed', 'Epochs', 'Kept epoch', 'Lowest validation loss', 'TSS on validation pairs then')
+    columns = ('Fold', 'Seed', 'Epochs', 'Validation loss at the end', 'TSS on validation pairs at the end')
     parts.append(sheet('Networks', columns, rows, folded=True))
   lead = 'How the networks were trained, each on the pairs of all folds but its own.'
   return section('training', 'Training', lead, parts, remedy)

@@ -72,7 +72,7 @@ def test_points_of_skill_tell_both_intervals():
 def test_the_epoch_that_is_kept_stands_out():
   loss, skill = charts.training_charts(folders.log_lines(folds=1, epochs=5))
   (_, validation) = loss.drawing.placed
-  assert [mark[4] for mark in validation.marks] == [False, False, False, True, False]
+  assert [mark[4] for mark in validation.marks] == [False, False, False, False, True]
   assert validation.marks[3][3] == 'Fold 0, seed 0, epoch 4: loss 0.500 in training, 0.600 in validation, TSS 0.40'
   assert len(skill.drawing.placed[0].marks) == 5 and len(loss.drawing.legend) == 2
 
