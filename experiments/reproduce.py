@@ -19,11 +19,11 @@ import jax
 from hearjax.checks import UserError
 from hearjax.files import told_as_damaged, write_json
 from hearjax.models.discriminant import DISCRIMINANTS
-from hearjax.report.page.contents import VERDICT_NAME
 from hearjax.survey.archive import INDEX_NAME
 from hearjax.survey.standalone import index_regions
 from hearjax.training.workdir import PRODUCT, compare
 from hearjax.verification.predictions import PREDICTIONS
+from hearjax.verification.verdict import VERDICT_NAME
 
 from . import cli, report
 

@@ -22,6 +22,7 @@ from hearjax.report.base_rate_plots import plot_base_rates, plot_first_alarm
 from hearjax.report.matching_plots import plot_matched, plot_strata
 from hearjax.report.skill_plots import plot_reliability, plot_skill
 from hearjax.survey.archive import read_survey
+from hearjax.survey.intervals import share_after_emergence
 from hearjax.survey.survey import Survey, checksum
 from hearjax.verification.alarms import first_alarm_summary, first_alarm_table
 from hearjax.verification.base_rates import BaseRateSettings, base_rate_table, budget_table
@@ -32,7 +33,7 @@ from hearjax.verification.predictions import PREDICTIONS, read_predictions
 from hearjax.verification.reliability import calibration_table
 from hearjax.verification.series import predictions_of_series, read_series
 from hearjax.verification.skill import SURVEY_KEYS, common_rows, difference_tables, skill_mean_table, skill_table
-from hearjax.verification.verdict import verdict
+from hearjax.verification.verdict import VERDICT_NAME, verdict
 
 from . import cli
 
@@ -79,7 +80,7 @@ def main(flags: cli.Flags) -> None:
     table.meta = {**source, 'resamples': flags.resamples, 'seed': flags.seed}
     write_table(directory / ('' if name in IN_ROOT else FOLDER) / f'{name}.ecsv', table)
   text = '\n'.join(lines) + '\n'
-  write_whole(directory / FOLDER / 'verdict.txt', lambda temporary: temporary.write_text(text))
+  write_whole(directory / VERDICT_NAME, lambda temporary: temporary.write_text(text))
   draw(tables, products, source.get('survey_source'), directory / 'figures', flags)
   print_summary(products['skill'], products['skill_mean'])
   print('\n' + text, end='')
@@ -168,8 +169,7 @@ def look_closer(tables: list[Table], survey: Survey, flags: cli.Flags) -> list[P
 
 def frames_table(survey: Survey) -> Table:
   """Returns for each interval the mean share of its window that lies after the emergence time."""
-  start, end = (np.asarray(hours, np.float64) for hours in (survey.hours_start, survey.hours_end))
-  after = np.clip(end / np.maximum(end - start, 1e-6), 0, 1)
+  after = share_after_emergence(survey.hours_start, survey.hours_end)
   intervals, place = np.unique(survey.interval, return_inverse=True)
   return Table({'interval': intervals, 'after_emergence': np.bincount(place, after) / np.bincount(place)})
 

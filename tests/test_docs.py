@@ -90,6 +90,7 @@ def flag_names(script: str) -> set[str]:
     ('```sh\nhearjax scan --workdir=a --out=b --fit=c\n```\n', "Unknown command line flag 'fit'"),
     ('```sh\nexport A=b\nhearjax train \\\n  --padding=none  # Or so.\n```\n', 'flag --padding=none'),
     ('```\nhearjax scan --workdir=a\n```\n', 'Flag --out must have a value'),
+    ('```sh\nsrun hearjax train --survey=a \\\n  --workdir=b --fold=3\n```\n', "Unknown command line flag 'fold'"),
   ],
 )
 def test_a_command_that_is_none_is_found(text, sentence):

@@ -1,18 +1,13 @@
 """The tutorials of the manual: what its build, which runs them, does not look at."""
 
 import ast
-import importlib
 import pathlib
 import re
-import shlex
 
 import pytest
 import yaml
 
 import hearjax
-from experiments import cli
-from experiments.__main__ import scripts
-from experiments.flags import Flags
 from tests.scripts import ROOT
 
 TUTORIALS = sorted(path for path in (ROOT / 'docs' / 'tutorials').glob('*.md') if path.stem != 'index')
@@ -33,40 +28,12 @@ def options(cell: str) -> dict:
   return yaml.safe_load('\n'.join(lines)) or {}
 
 
-def flags_of(name: str) -> Flags:
-  assert name in scripts(), f'There is no script {name!r}.'
-  flags = Flags()
-  importlib.import_module(f'experiments.{name}').define_flags(flags)
-  return flags
-
-
-def commands(text: str) -> list[list[str]]:
-  """Returns the words after `hearjax` of every command."""
-  lines = text.replace('\\\n', ' ').splitlines()
-  words = [shlex.split(line, comments=True) for line in lines if re.match(r'(srun )?hearjax\b', line)]
-  return [line[line.index('hearjax') + 1 :] for line in words]
-
-
 def every_tutorial(function):
   return pytest.mark.parametrize('path', TUTORIALS, ids=lambda path: path.stem)(function)
 
 
 def test_there_are_six():
   assert len(TUTORIALS) == 6
-
-
-@every_tutorial
-def test_commands_that_are_shown_are_taken_by_their_scripts(path):
-  for name, *arguments in (command for block in blocks(path, SHELL) for command in commands(block)):
-    flags = flags_of(name)
-    if not set(arguments) & set(cli.HELP):
-      flags.parse([name, *arguments])
-
-
-def test_a_command_behind_a_scheduler_is_found_and_refused():
-  ((name, *arguments),) = commands('#SBATCH --nodes=2\nsrun hearjax train --survey=a \\\n  --workdir=b --fold=3\n')
-  with pytest.raises(hearjax.UserError, match="Unknown command line flag 'fold'"):
-    flags_of(name).parse([name, *arguments])
 
 
 @every_tutorial
@@ -78,13 +45,6 @@ def test_python_that_is_shown_names_what_there_is(path):
 
 def is_of_hearjax(node: ast.AST) -> bool:
   return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == 'hearjax'
-
-
-@every_tutorial
-def test_flags_in_sentences_are_those_of_a_script(path):
-  known = {name for script in scripts() for name in re.findall(r'^  --(\w+):', flags_of(script).help(), flags=re.M)}
-  code = ' '.join(re.findall('`([^`]+)`', BLOCK.sub('', path.read_text())))
-  assert set(re.findall(r'(?<![\w-])--(\w+)', code)) <= known | {'help'}
 
 
 @every_tutorial

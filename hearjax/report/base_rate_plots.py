@@ -79,7 +79,7 @@ def plot_base_rates(table: Table, source: str | None, path: str | os.PathLike) -
   figure.suptitle(
     f'Forecasts at {np.mean(rows["hours"]):+.1f} h; bars 95 % over pairs. {style.source_note(source)}', fontsize=10
   )
-  figure.legend(loc='outside lower center', ncols=min(len(models) + 1, 6))
+  figure.legend(loc='outside lower center', ncols=3)
   style.save(figure, path)
 
 

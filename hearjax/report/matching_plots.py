@@ -121,7 +121,7 @@ def plot_strata(table: Table, source: str, path: str | os.PathLike) -> None:
     'Mean over the intervals before emergence; bars 95 % over pairs; hollow: few regions of a class\n'
     f'{style.source_note(source)}',
   )
-  figure.legend(handles=handles, loc='outside lower center', ncols=len(models))
+  figure.legend(handles=handles, loc='outside lower center', ncols=3)
   style.save(figure, path)
 
 

@@ -8,6 +8,8 @@ spacing.
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from hearjax.checks import UserError
 
 WINDOW_HOURS = 410 / 60
@@ -34,6 +36,12 @@ def start_hours(interval: int) -> float:
 def end_hours(interval: int) -> float:
   """Returns the end of an interval relative to the emergence time [h]."""
   return CENTRE_HOURS[interval] + WINDOW_HOURS / 2
+
+
+def share_after_emergence(hours_start: np.ndarray, hours_end: np.ndarray) -> np.ndarray:
+  """Returns how much of each window lies after the emergence time, 0 to 1, from its `[n]` beginnings and ends [h]."""
+  start, end = (np.asarray(hours, np.float64) for hours in (hours_start, hours_end))
+  return np.clip(end / np.maximum(end - start, 1e-6), 0, 1)
 
 
 def check_intervals(intervals: Sequence[int]) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from hearjax.verification.predictions import tuned_name
 from hearjax.verification.reliability import PROBABILITIES
 
 Products = Mapping[str, Table]
+VERDICT_NAME = 'verification/verdict.txt'  # In the work directory.
 LEAK, UNCERTIFIED = 'THE CLASSES DIFFER WITHOUT ANY MAP', 'NOT CERTIFIED'
 WARNINGS = (LEAK, UNCERTIFIED)  # How a line begins that puts the others in doubt.
 
@@ -39,9 +40,9 @@ def verdict(products: Products, reference: str, certificates: Mapping[str, Certi
   return [f'{name + ":":<13}{sentence}' for name, sentences in parts for sentence in sentences]
 
 
-def _of(table: Table, **wanted: object) -> Table:
+def rows_where(table: Table, **wanted: object) -> Table:
   """Returns the rows of a table whose columns have the values wanted."""
-  return table[np.all([np.asarray(table[name] == value) for name, value in wanted.items()], axis=0)]
+  return table[np.all([np.asarray(table[name] == value, bool) for name, value in wanted.items()], axis=0)]
 
 
 def _bounds(row: Mapping[str, float], name: str = 'tss', bounds: str = 'tss_refit_', signed: bool = False) -> str:
@@ -53,7 +54,7 @@ def _leak(products: Products) -> Iterator[str]:
   if 'nuisance' not in products:
     yield 'not looked for; say with --survey which survey the predictions are of.'
     return
-  row = _of(products['nuisance'], threshold_rule=HALF)[0]
+  row = rows_where(products['nuisance'], threshold_rule=HALF)[0]
   unbalanced = [row['quantity'] for row in products['balance'] if row['unbalanced']]
   named = (
     f'; by themselves EAR and CR differ in {", ".join(unbalanced)} (of twenty, one by chance)' if unbalanced else ''
@@ -75,8 +76,8 @@ def _folds(certificates: Mapping[str, Certificate], reference: str) -> Iterator[
 
 
 def _skill(products: Products, reference: str) -> Iterator[str]:
-  mean = _of(products['skill_mean'], model=reference, threshold_rule=EACH)
-  rows = _of(products['skill'], model=reference, threshold_rule=EACH)
+  mean = rows_where(products['skill_mean'], model=reference, threshold_rule=EACH)
+  rows = rows_where(products['skill'], model=reference, threshold_rule=EACH)
   before = rows[(rows['hours'] < 0) & np.isfinite(rows['tss'])]
   if len(mean) and len(before):
     each = ', '.join(f'{row["tss"]:.2f} at {row["hours"]:+.0f} h' for row in before)
@@ -84,8 +85,8 @@ def _skill(products: Products, reference: str) -> Iterator[str]:
 
 
 def _rule(products: Products, reference: str) -> Iterator[str]:
-  one = _of(products['skill_mean'], model=reference, threshold_rule=ONE)
-  tuned = _of(products['skill_mean'], model=tuned_name(reference), threshold_rule=EACH)
+  one = rows_where(products['skill_mean'], model=reference, threshold_rule=ONE)
+  tuned = rows_where(products['skill_mean'], model=tuned_name(reference), threshold_rule=EACH)
   if len(one):
     copies = f'; copies tuned to each lead time, as analyses are fitted, have {_bounds(tuned[0])}' if len(tuned) else ''
     yield (
@@ -96,7 +97,7 @@ def _rule(products: Products, reference: str) -> Iterator[str]:
 
 def _rivals(products: Products, reference: str) -> Iterator[str]:
   if 'differences_mean' in products:
-    rows = _of(products['differences_mean'], threshold_rule=EACH)
+    rows = rows_where(products['differences_mean'], threshold_rule=EACH)
     rows = rows[rows['baseline'] != tuned_name(reference)]
     if not len(rows):
       return
@@ -110,7 +111,7 @@ def _rivals(products: Products, reference: str) -> Iterator[str]:
 def _flux(products: Products, reference: str) -> Iterator[str]:
   if 'matched_mean' not in products:
     return
-  rows = _of(products['matched_mean'], model=reference)
+  rows = rows_where(products['matched_mean'], model=reference)
   rows = rows[np.isfinite(rows['tolerance_dex'])]
   matched = rows[rows['n_couples'] > 0]
   if not len(matched):
@@ -125,9 +126,9 @@ def _flux(products: Products, reference: str) -> Iterator[str]:
 
 
 def _calibration(products: Products, reference: str) -> Iterator[str]:
-  rows = _of(products['calibration'], model=reference)
+  rows = rows_where(products['calibration'], model=reference)
   if len(rows):
-    plain, fitted = (_of(rows, of=name)[0] for name in PROBABILITIES)
+    plain, fitted = (rows_where(rows, of=name)[0] for name in PROBABILITIES)
     yield (
       f'Brier score {plain["brier"]:.3f} as it came, {fitted["brier"]:.3f} calibrated, of which miscalibration '
       f'{plain["miscalibration"]:.3f} and {fitted["miscalibration"]:.3f}; the best threshold lies '
@@ -138,7 +139,7 @@ def _calibration(products: Products, reference: str) -> Iterator[str]:
 def _base_rate(products: Products, reference: str) -> Iterator[str]:
   if 'base_rates' not in products:
     return
-  rows = _of(products['base_rates'], model=reference)
+  rows = rows_where(products['base_rates'], model=reference)
   rate = headline_rate(rows)
   rows = rows[(rows['rate'] == rate) & (rows['hours'] < 0)]
   if len(rows):
@@ -152,7 +153,7 @@ def _base_rate(products: Products, reference: str) -> Iterator[str]:
 def _first_alarm(products: Products, reference: str) -> Iterator[str]:
   if 'first_alarm_summary' not in products:
     return
-  row = _of(products['first_alarm_summary'], model=reference, alarm='any')[0]
+  row = rows_where(products['first_alarm_summary'], model=reference, alarm='any')[0]
   early = f'half of the EARs with an alarm have it by {row["median_hours"]:+.0f} h' if row['never'] < 1 else 'none'
   yield f'{early}; {row["never"]:.0%} of the EARs never have one, and {1 - row["never_cr"]:.0%} of the controls do.'
 
@@ -160,7 +161,7 @@ def _first_alarm(products: Products, reference: str) -> Iterator[str]:
 def _emergence(products: Products, reference: str) -> Iterator[str]:
   if 'frames' not in products:
     return
-  after = _of(products['skill'], model=reference, threshold_rule=EACH)
+  after = rows_where(products['skill'], model=reference, threshold_rule=EACH)
   share = dict(zip(products['frames']['interval'].tolist(), products['frames']['after_emergence'], strict=True))
   rows = [row for row in after if row['hours'] < 0 and np.isfinite(row['tss'])]
   late = [row for row in rows if share[row['interval']] > 0]

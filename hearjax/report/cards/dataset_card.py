@@ -21,6 +21,7 @@ from hearjax.report.cards.markdown import (
 from hearjax.report.style import is_simulated
 from hearjax.survey.archive import INDEX_NAME, read_index, read_survey
 from hearjax.survey.index import KIND_OF_LABEL
+from hearjax.survey.intervals import share_after_emergence
 from hearjax.survey.survey import Survey, checksum
 from hearjax.verification.nuisance import balance_table
 
@@ -145,8 +146,7 @@ def _intervals(survey: Survey) -> str:
 
 def _share_after(survey: Survey) -> float:
   """Returns how much of the windows lies after the emergence time, on average."""
-  length = np.maximum(survey.hours_end - survey.hours_start, 1e-6)
-  return float(np.mean(np.clip(survey.hours_end, 0, length) / length))
+  return float(np.mean(share_after_emergence(survey.hours_start, survey.hours_end)))
 
 
 def _balance(survey: Survey) -> list[str]:

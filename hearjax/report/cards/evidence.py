@@ -11,8 +11,8 @@ from astropy.table import Table
 from hearjax.checks import UserError
 from hearjax.files import read_table, told_as_damaged
 from hearjax.training.workdir import CONFIG_NAME, PRODUCT, SPLITS_NAME, read_config
+from hearjax.verification.verdict import VERDICT_NAME
 
-VERDICT_NAME = 'verification/verdict.txt'
 # Table -> the columns that a card needs, and which script writes it.
 TABLES = {
   'skill': (

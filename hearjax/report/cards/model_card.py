@@ -13,6 +13,7 @@ from hearjax.report.cards.evidence import Evidence, read_evidence
 from hearjax.report.cards.markdown import bounded, bullets, joined, literal, number, table, verbatim
 from hearjax.report.style import is_simulated
 from hearjax.verification.calibration import EACH, HALF, ONE, OWN
+from hearjax.verification.verdict import rows_where
 
 RULES = {
   EACH: 'calibrated for each lead time, then 0.5',
@@ -73,13 +74,9 @@ def _head(run: Evidence, simulated: bool) -> dict[str, Any]:
   }
 
 
-def _rows(found: Table, **wanted: object) -> Table:
-  return found[np.all([np.asarray(found[name] == value, bool) for name, value in wanted.items()], axis=0)]
-
-
 def _of_model(run: Evidence, name: str, **wanted: object) -> Table:
   """Returns the rows of a table that are of the model of the card; none where there is no such table."""
-  return _rows(run.tables[name], model=run.model, **wanted) if name in run.tables else Table()
+  return rows_where(run.tables[name], model=run.model, **wanted) if name in run.tables else Table()
 
 
 def _source_told(run: Evidence) -> str:
@@ -217,7 +214,7 @@ def _calibration(run: Evidence) -> list[str]:
 def _findings(run: Evidence) -> list[str]:
   if 'findings' not in run.tables:
     return []
-  rows = _rows(run.tables['findings'], networks=MEMBERS)
+  rows = rows_where(run.tables['findings'], networks=MEMBERS)
   cells = [
     [
       literal(row['text']),

@@ -21,10 +21,10 @@ from hearjax.survey.archive import INDEX_NAME, read_survey
 from hearjax.survey.survey import Survey, checksum
 from hearjax.training.workdir import CONFIG_NAME, LOG_NAME, SPLITS_NAME, read_metrics
 from hearjax.verification.predictions import PREDICTIONS, read_predictions
+from hearjax.verification.verdict import VERDICT_NAME
 
 Read = TypeVar('Read')
 
-VERDICT_NAME = 'verification/verdict.txt'
 JSON_NAMES = ('reproduce.json', 'timing.json', SPLITS_NAME, CONFIG_NAME)
 SCAN = 'scan'  # Folder of the maps of the disk, as `reproduce` calls it.
 # Tables that the page reads, with the columns that it needs; those with a star hold text.
