@@ -12,7 +12,7 @@ from tests.scripts import ROOT
 
 TUTORIALS = sorted(path for path in (ROOT / 'docs' / 'tutorials').glob('*.md') if path.stem != 'index')
 BLOCK = re.compile(r'^```([^\n]*)\n(.*?)^```$', flags=re.M | re.S)
-CELL, SHELL, PYTHON = '{code-cell} ipython3', 'sh', 'python'
+CELL, PYTHON = '{code-cell} ipython3', 'python'
 DRAWS = re.compile(r'\bImage\(|\bplt\.')
 
 
